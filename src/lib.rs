@@ -1,0 +1,2 @@
+//! hogline moves data out of PostHog, and loses nothing.
+

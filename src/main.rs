@@ -1,0 +1,3 @@
+//! The `hogline` program.
+
+fn main() {}
