@@ -1,2 +1,5 @@
 //! hogline moves data out of PostHog, and loses nothing.
 
+pub mod checkpoint;
+pub mod cursor;
+pub mod schema;
