@@ -2,4 +2,5 @@
 
 pub mod checkpoint;
 pub mod cursor;
+pub mod record;
 pub mod schema;

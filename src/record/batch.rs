@@ -1,0 +1,283 @@
+//! Rows of one answer as slices of one buffer.
+//!
+//! A batch is what a target writes at once: a text, and for every row and column
+//! the place of its value in that text. All rows of a batch have one schema; a
+//! field never seen before ends the batch and begins one with a longer schema.
+//! A batch is never empty.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::record::repair::Repairs;
+use crate::record::value::{self, Value};
+use crate::schema::{ColumnType, Origin, Schema};
+
+/// How the text of a cell is spelt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The record has no such field.
+    Absent,
+    /// A JSON token.
+    Json,
+    /// A JSON string whose content is itself JSON, as SQL answers give `properties`.
+    JsonInText,
+}
+
+/// The place of one value in its batch's text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cell {
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+    pub(crate) form: Form,
+}
+
+impl Cell {
+    pub(crate) const ABSENT: Self = Self { start: 0, len: 0, form: Form::Absent };
+}
+
+/// Some rows with one schema.
+#[derive(Debug)]
+pub struct Batch {
+    schema: Arc<Schema>,
+    text: String,
+    cells: Vec<Cell>,
+    repairs: Repairs,
+}
+
+impl Batch {
+    /// Takes rows over; nothing where there are none. Cells that are not UTF-8 are repaired.
+    pub(crate) fn new(schema: Arc<Schema>, bytes: Vec<u8>, cells: Vec<Cell>) -> Option<Self> {
+        if cells.is_empty() {
+            return None;
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Some(Self { schema, text, cells, repairs: Repairs::default() }),
+            Err(err) => Some(Self::repaired(schema, err.as_bytes(), &cells)),
+        }
+    }
+
+    /// Copies the cells one by one, replacing what is not UTF-8.
+    fn repaired(schema: Arc<Schema>, bytes: &[u8], cells: &[Cell]) -> Self {
+        let mut batch = Self {
+            text: String::with_capacity(bytes.len()),
+            cells: Vec::new(),
+            repairs: Repairs::default(),
+            schema,
+        };
+        let width = batch.schema.columns.len();
+        for (index, cell) in cells.iter().enumerate() {
+            let raw = &bytes[cell.start as usize..(cell.start + cell.len) as usize];
+            let lossy = String::from_utf8_lossy(raw);
+            if matches!(lossy, Cow::Owned(_)) {
+                batch.repairs.note(&batch.schema.columns[index % width].name);
+            }
+            let start = u32::try_from(batch.text.len()).unwrap_or(u32::MAX);
+            let len = u32::try_from(lossy.len()).unwrap_or(u32::MAX);
+            batch.text.push_str(&lossy);
+            batch.cells.push(Cell { start, len, form: cell.form });
+        }
+        batch
+    }
+
+    /// The columns of every row.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// How many rows there are; at least one.
+    pub fn len(&self) -> usize {
+        self.cells.len() / self.schema.columns.len()
+    }
+
+    /// Never: a batch has rows.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// The bytes the rows take.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// What was repaired when the batch was made, before any conversion.
+    pub fn repairs(&self) -> &Repairs {
+        &self.repairs
+    }
+
+    /// All rows, in the order they came.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.cells.chunks_exact(self.schema.columns.len()).map(|cells| Row { batch: self, cells })
+    }
+
+    /// Fills a column of every row with the JSON that `json_of` gives for the row's key.
+    pub(crate) fn fill(
+        &mut self,
+        column: usize,
+        key: usize,
+        json_of: &mut dyn FnMut(&str) -> String,
+    ) {
+        let width = self.schema.columns.len();
+        for row in 0..self.len() {
+            let of = self.cells[row * width + key];
+            let raw = &self.text[of.start as usize..(of.start + of.len) as usize];
+            let json = json_of(raw.trim_matches('"'));
+            self.put(row * width + column, &json);
+        }
+    }
+
+    /// Puts the texts of a list column in order, in every row.
+    pub(crate) fn sort_lists(&mut self, column: usize) {
+        let width = self.schema.columns.len();
+        for row in 0..self.len() {
+            let of = self.cells[row * width + column];
+            let raw = &self.text[of.start as usize..(of.start + of.len) as usize];
+            let Ok(mut items) = serde_json::from_str::<Vec<String>>(raw) else { continue };
+            if items.is_sorted() {
+                continue;
+            }
+            items.sort_unstable();
+            let json = serde_json::to_string(&items).unwrap_or_default();
+            self.put(row * width + column, &json);
+        }
+    }
+
+    /// Gives a cell another value; what it was stays in the text, unseen.
+    fn put(&mut self, cell: usize, json: &str) {
+        let start = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
+        let len = u32::try_from(json.len()).unwrap_or(u32::MAX);
+        self.text.push_str(json);
+        self.cells[cell] = Cell { start, len, form: Form::Json };
+    }
+
+    /// The last row.
+    pub fn last(&self) -> Option<Row<'_>> {
+        self.rows().last()
+    }
+}
+
+/// One record of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    batch: &'a Batch,
+    cells: &'a [Cell],
+}
+
+impl<'a> Row<'a> {
+    /// The value of a column, converted to its type; what had to be changed is counted.
+    pub fn value(&self, column: usize, repairs: &mut Repairs) -> Value<'a> {
+        let (value, repaired) = self.convert(column);
+        if repaired {
+            repairs.note(&self.batch.schema.columns[column].name);
+        }
+        value
+    }
+
+    fn convert(&self, index: usize) -> value::Converted<'a> {
+        let column = &self.batch.schema.columns[index];
+        match &column.origin {
+            Origin::Unknown => (Value::Null, false),
+            Origin::Constant(raw) => value::convert(raw, column.kind),
+            Origin::DayOf(other) => match self.convert(*other) {
+                (Value::Timestamp(at), _) => (Value::Date(at), false),
+                _ => (Value::Null, false),
+            },
+            Origin::Field => self.convert_cell(index, column.kind),
+        }
+    }
+
+    fn convert_cell(&self, index: usize, kind: ColumnType) -> value::Converted<'a> {
+        let raw = self.raw(index);
+        match self.cells[index].form {
+            Form::Absent => (Value::Null, false),
+            Form::Json => value::convert(raw, kind),
+            Form::JsonInText => match value::string_content(raw) {
+                None => value::convert(raw, kind),
+                Some(content) => {
+                    let (text, repaired) = value::unescape(content);
+                    let (value, misfit) = value::convert_text(text, kind);
+                    (value, repaired || misfit)
+                }
+            },
+        }
+    }
+
+    /// The bytes of a field as they arrived; empty where the record has no such field.
+    pub fn raw(&self, column: usize) -> &'a str {
+        let cell = self.cells[column];
+        &self.batch.text[cell.start as usize..(cell.start + cell.len) as usize]
+    }
+
+    /// Appends a column's value as JSON. Numbers and nested values keep their spelling.
+    pub fn write_json(&self, column: usize, repairs: &mut Repairs, out: &mut Vec<u8>) {
+        let plain = self.plain_json(column);
+        if let Some(raw) = plain {
+            out.extend_from_slice(raw.as_bytes());
+            return;
+        }
+        match self.value(column, repairs) {
+            Value::Null => out.extend_from_slice(b"null"),
+            Value::Bool(yes) => out.extend_from_slice(if yes { b"true" } else { b"false" }),
+            Value::Bigint(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            // The source's spelling: 2515.40 stays 2515.40.
+            Value::Double(_) => out.extend_from_slice(self.raw(column).as_bytes()),
+            Value::Json(json) => out.extend_from_slice(json.as_bytes()),
+            Value::Timestamp(at) => quoted(at.text().as_str(), out),
+            Value::Date(at) => quoted(at.text().day(), out),
+            Value::Text(text) => write_text(&text, out),
+        }
+    }
+
+    /// The raw token of a text without escapes: already what JSON wants.
+    fn plain_json(&self, index: usize) -> Option<&'a str> {
+        let column = &self.batch.schema.columns[index];
+        let is_text = matches!(column.kind, ColumnType::Text | ColumnType::Uuid);
+        let raw = self.raw(index);
+        let plain = is_text
+            && column.origin == Origin::Field
+            && self.cells[index].form == Form::Json
+            && raw.starts_with('"')
+            && !raw.contains('\\');
+        plain.then_some(raw)
+    }
+
+    /// The primary key as a JSON array of texts; the form in which checkpoints name witnesses.
+    pub fn key(&self) -> String {
+        let mut ignored = Repairs::default();
+        let parts: Vec<Option<String>> = self
+            .batch
+            .schema
+            .primary_key
+            .iter()
+            .map(|&column| as_text(self.value(column, &mut ignored)))
+            .collect();
+        serde_json::to_string(&parts).unwrap_or_default()
+    }
+}
+
+/// The text a target shows for a value; nothing for null.
+fn as_text(value: Value<'_>) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Bool(yes) => Some(yes.to_string()),
+        Value::Bigint(number) => Some(number.to_string()),
+        Value::Double(number) => Some(number.to_string()),
+        Value::Text(text) | Value::Json(text) => Some(text.into_owned()),
+        Value::Timestamp(at) => Some(at.to_string()),
+        Value::Date(at) => Some(at.text().day().to_owned()),
+    }
+}
+
+/// Appends text that needs no escapes between quotes.
+fn quoted(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+/// Appends any text as a JSON string.
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    if let Err(err) = serde_json::to_writer(&mut *out, text) {
+        // Writing text into memory cannot fail; if it did, the row must not look whole.
+        tracing::error!(%err, "a text could not be written as JSON");
+    }
+}

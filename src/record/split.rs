@@ -1,0 +1,373 @@
+//! From a stream of bytes to batches of rows.
+//!
+//! The splitter keeps the bytes of rows that are not yet handed out, gives every
+//! field its column, and lets its owner decide row by row what to keep. Nothing is
+//! copied field by field: a [`Batch`] takes the buffer over. A field the schema
+//! does not have becomes a new column unless it is left out on purpose.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::cursor::Timestamp;
+use crate::record::batch::{Batch, Cell, Form};
+use crate::record::scan::{Field, Found, Scanner};
+use crate::record::value;
+use crate::schema::{ColumnType, Origin, Schema};
+
+pub use crate::record::scan::{Layout, NotJson};
+
+/// A single record beyond this is no record: the answer is refused before memory runs out.
+const LARGEST_ROW: usize = 256 << 20;
+
+/// How the fields of a row find their columns.
+#[derive(Debug, Clone)]
+pub enum Placement {
+    /// By name. Those named here are left out; others the schema does not have are added.
+    ByName {
+        /// Fields not wanted.
+        leave_out: Vec<String>,
+        /// Whether a field that nobody declared becomes a column.
+        add_undeclared: bool,
+    },
+    /// By place, as SQL answers give them: the column of every item.
+    ByPosition(Vec<usize>),
+}
+
+/// What a splitter's owner wants done with a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes into the next batch.
+    Keep,
+    /// It is not part of this walk.
+    Drop,
+}
+
+/// Cuts answers into batches.
+#[derive(Debug)]
+pub struct Splitter {
+    layout: Layout,
+    placement: Placement,
+    schema: Arc<Schema>,
+    scanner: Scanner,
+    bytes: Vec<u8>,
+    cells: Vec<Cell>,
+    row_ends: Vec<usize>,
+    /// Column of the n-th field as the last rows had them: records repeat their key order.
+    guesses: Vec<(Vec<u8>, Option<usize>)>,
+    members: Vec<(String, String)>,
+    sorted: Vec<String>,
+}
+
+impl Splitter {
+    /// Makes ready for answers of this layout.
+    pub fn new(layout: Layout, placement: Placement, schema: Arc<Schema>) -> Self {
+        Self {
+            scanner: Scanner::new(layout.clone()),
+            layout,
+            placement,
+            schema,
+            bytes: Vec::new(),
+            cells: Vec::new(),
+            row_ends: Vec::new(),
+            guesses: Vec::new(),
+            members: Vec::new(),
+            sorted: Vec::new(),
+        }
+    }
+
+    /// Puts the lists of these columns in order: their own means nothing, and changes.
+    #[must_use]
+    pub fn sorting(mut self, columns: &[String]) -> Self {
+        self.sorted = columns.to_vec();
+        self
+    }
+
+    /// Forgets the answer in hand; a new one begins. Columns found so far stay.
+    pub fn restart(&mut self) {
+        self.scanner = Scanner::new(self.layout.clone());
+        self.bytes.clear();
+        self.cells.clear();
+        self.row_ends.clear();
+        self.members.clear();
+    }
+
+    /// Says of columns that the records of the next answers do not: name and raw JSON.
+    pub fn set_constants(&mut self, constants: &[(String, String)]) {
+        let schema = Arc::make_mut(&mut self.schema);
+        for (name, raw) in constants {
+            if let Some(column) = schema.index_of(name) {
+                schema.columns[column].origin = Origin::Constant(raw.clone());
+            }
+        }
+    }
+
+    /// The columns, as far as they are known by now.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// How many rows wait to be cut into a batch.
+    pub fn rows(&self) -> usize {
+        self.row_ends.len()
+    }
+
+    /// How many bytes wait.
+    pub fn pending_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes bytes in; `judge` sees every row they complete.
+    ///
+    /// # Errors
+    /// When the bytes are not the JSON that was asked for.
+    pub fn feed(
+        &mut self,
+        bytes: &[u8],
+        judge: &mut dyn FnMut(RowView<'_>) -> Verdict,
+    ) -> Result<(), NotJson> {
+        self.bytes.extend_from_slice(bytes);
+        loop {
+            match self.scanner.next(&self.bytes)? {
+                Found::NeedsMore => break,
+                Found::Row => self.row(judge)?,
+                Found::Member(field) => self.member(field),
+            }
+        }
+        if self.row_ends.is_empty() {
+            let spent = self.scanner.needed_from();
+            self.bytes.drain(..spent);
+            self.scanner.shift(spent);
+        }
+        let unfinished = self.bytes.len() - self.row_ends.last().copied().unwrap_or(0);
+        if unfinished > LARGEST_ROW {
+            return Err(NotJson(format!("a single record is larger than {LARGEST_ROW} bytes")));
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, field: Field) {
+        let text = |(from, to): (usize, usize)| {
+            String::from_utf8_lossy(&self.bytes[from..to]).into_owned()
+        };
+        let member = (text(field.key), text(field.value));
+        self.members.push(member);
+    }
+
+    fn row(&mut self, judge: &mut dyn FnMut(RowView<'_>) -> Verdict) -> Result<(), NotJson> {
+        let first = self.cells.len();
+        self.cells.resize(first + self.schema.columns.len(), Cell::ABSENT);
+        match self.placement {
+            Placement::ByPosition(_) => self.place_by_position()?,
+            Placement::ByName { .. } => self.place_by_name()?,
+        }
+        let width = self.schema.columns.len();
+        let first = self.cells.len() - width;
+        let view = RowView {
+            index: self.row_ends.len(),
+            schema: &self.schema,
+            bytes: &self.bytes,
+            cells: &self.cells[first..],
+        };
+        match judge(view) {
+            Verdict::Keep => self.row_ends.push(self.scanner.pos()),
+            Verdict::Drop => self.cells.truncate(first),
+        }
+        Ok(())
+    }
+
+    fn place_by_position(&mut self) -> Result<(), NotJson> {
+        let Placement::ByPosition(columns) = &self.placement else { return Ok(()) };
+        let fields = self.scanner.fields();
+        if fields.len() != columns.len() {
+            let (got, wanted) = (fields.len(), columns.len());
+            return Err(NotJson(format!("a row has {got} values where {wanted} were asked for")));
+        }
+        let first = self.cells.len() - self.schema.columns.len();
+        for (field, &column) in fields.iter().zip(columns) {
+            let form = match self.schema.columns[column].kind {
+                ColumnType::Json => Form::JsonInText,
+                _ => Form::Json,
+            };
+            self.cells[first + column] = cell(field.value, form);
+        }
+        Ok(())
+    }
+
+    fn place_by_name(&mut self) -> Result<(), NotJson> {
+        for nth in 0..self.scanner.fields().len() {
+            let field = self.scanner.fields()[nth];
+            if field.key.0 == field.value.0 {
+                return Err(NotJson("a record is not an object".into()));
+            }
+            let Some(column) = self.column_of(nth, field) else { continue };
+            let first = self.cells.len() - self.schema.columns.len();
+            self.cells[first + column] = cell(field.value, Form::Json);
+        }
+        Ok(())
+    }
+
+    /// The column of a row's n-th field; nothing where it is left out.
+    fn column_of(&mut self, nth: usize, field: Field) -> Option<usize> {
+        let key = &self.bytes[field.key.0..field.key.1];
+        if let Some((name, column)) = self.guesses.get(nth)
+            && name == key
+        {
+            return *column;
+        }
+        if let Some(at) = self.guesses.iter().position(|(name, _)| name == key) {
+            return self.guesses[at].1;
+        }
+        let key = key.to_vec();
+        let column = self.assign(&key);
+        self.guesses.push((key, column));
+        column
+    }
+
+    /// Decides once for a field name: its column, a new column, or none.
+    fn assign(&mut self, key: &[u8]) -> Option<usize> {
+        let Placement::ByName { leave_out, add_undeclared } = &self.placement else { return None };
+        let raw = String::from_utf8_lossy(key);
+        let name = value::unescape(&raw).0;
+        if leave_out.iter().any(|left| *left == name) {
+            return None;
+        }
+        if let Some(column) = self.schema.index_of(&name) {
+            return (self.schema.columns[column].origin == Origin::Field).then_some(column);
+        }
+        add_undeclared.then(|| self.grow(&name))
+    }
+
+    /// Adds a column; rows that wait get an empty cell for it.
+    fn grow(&mut self, field: &str) -> usize {
+        let width = self.schema.columns.len();
+        let column = Arc::make_mut(&mut self.schema).add_undeclared(field);
+        let widened = self
+            .cells
+            .chunks_exact(width)
+            .flat_map(|row| row.iter().copied().chain(std::iter::once(Cell::ABSENT)));
+        self.cells = widened.collect();
+        column
+    }
+
+    /// Cuts the first `rows` rows off as a batch; nothing where that are none.
+    pub fn cut(&mut self, rows: usize) -> Option<Batch> {
+        let rows = rows.min(self.row_ends.len());
+        let end = *self.row_ends.get(rows.checked_sub(1)?)?;
+        let tail_bytes = self.bytes.split_off(end);
+        let tail_cells = self.cells.split_off(rows * self.schema.columns.len());
+        let bytes = std::mem::replace(&mut self.bytes, tail_bytes);
+        let cells = std::mem::replace(&mut self.cells, tail_cells);
+        self.shift(end, rows);
+        let mut batch = Batch::new(Arc::clone(&self.schema), bytes, cells)?;
+        for column in self.sorted.iter().filter_map(|name| self.schema.index_of(name)) {
+            batch.sort_lists(column);
+        }
+        Some(batch)
+    }
+
+    /// Drops every row from the `rows`-th on.
+    pub fn truncate(&mut self, rows: usize) {
+        self.row_ends.truncate(rows);
+        self.cells.truncate(rows * self.schema.columns.len());
+    }
+
+    fn shift(&mut self, by: usize, rows: usize) {
+        self.scanner.shift(by);
+        self.row_ends.drain(..rows);
+        for end in &mut self.row_ends {
+            *end -= by;
+        }
+        let by = u32::try_from(by).unwrap_or(u32::MAX);
+        for cell in &mut self.cells {
+            cell.start = cell.start.saturating_sub(by);
+        }
+    }
+
+    /// Ends the answer and returns what stood around its rows.
+    ///
+    /// # Errors
+    /// When the answer broke off, or had no rows where they belong.
+    pub fn finish(&mut self) -> Result<Envelope, NotJson> {
+        self.scanner.check_complete()?;
+        Ok(Envelope(std::mem::take(&mut self.members)))
+    }
+}
+
+fn cell((from, to): (usize, usize), form: Form) -> Cell {
+    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Cell { start: narrow(from), len: narrow(to - from), form }
+}
+
+/// A row just split, before it is in a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct RowView<'a> {
+    /// Which of the rows that wait it will be.
+    pub index: usize,
+    schema: &'a Schema,
+    bytes: &'a [u8],
+    cells: &'a [Cell],
+}
+
+impl<'a> RowView<'a> {
+    /// The text of a column; nothing for null, absent and nested values.
+    pub fn text(&self, column: usize) -> Option<Cow<'a, str>> {
+        let cell = self.cells.get(column).filter(|cell| cell.form != Form::Absent)?;
+        let raw = &self.bytes[cell.start as usize..(cell.start + cell.len) as usize];
+        let raw = std::str::from_utf8(raw).ok()?;
+        match value::string_content(raw) {
+            Some(content) => Some(value::unescape(content).0),
+            None if raw == "null" || raw.starts_with(['{', '[']) => None,
+            None => Some(Cow::Borrowed(raw)),
+        }
+    }
+
+    /// The instant in a column.
+    pub fn timestamp(&self, column: usize) -> Option<Timestamp> {
+        Timestamp::parse(&self.text(column)?)
+    }
+
+    /// The columns of the row.
+    pub fn schema(&self) -> &'a Schema {
+        self.schema
+    }
+}
+
+/// The members of an answer that are not its rows, as raw JSON.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Envelope(Vec<(String, String)>);
+
+impl Envelope {
+    /// The raw JSON of a member; nothing where it is missing or null.
+    pub fn raw(&self, name: &str) -> Option<&str> {
+        let member = self.0.iter().find(|(key, _)| key == name)?;
+        Some(member.1.as_str()).filter(|raw| *raw != "null")
+    }
+
+    /// A member that is text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        value::string_content(self.raw(name)?)
+            .map(|content| value::unescape(content).0.into_owned())
+    }
+
+    /// A member that is a whole number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.raw(name)?.parse().ok()
+    }
+}
+
+impl Batch {
+    /// Cuts a whole answer at once: rows as objects under `results`. For tests of targets.
+    ///
+    /// # Errors
+    /// When the text is not such an answer.
+    pub fn of_results(schema: Arc<Schema>, answer: &str) -> Result<Option<Self>, NotJson> {
+        let placement = Placement::ByName { leave_out: Vec::new(), add_undeclared: true };
+        let mut splitter = Splitter::new(Layout::Rows("results".into()), placement, schema);
+        splitter.feed(answer.as_bytes(), &mut |_| Verdict::Keep)?;
+        splitter.finish()?;
+        Ok(splitter.cut(usize::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! One field, from the raw JSON it arrived as to a value of its column's type.
+//!
+//! Conversion is lazy and borrows: a text without escapes, a compact JSON value
+//! and a number cost no allocation. What does not fit its type becomes text and
+//! is counted as repaired; nothing here ever refuses a value.
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+
+use crate::cursor::Timestamp;
+use crate::schema::ColumnType;
+
+/// A value of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// No value.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A 64-bit integer.
+    Bigint(i64),
+    /// A finite number.
+    Double(f64),
+    /// Text, also of a value that does not fit its column's type.
+    Text(Cow<'a, str>),
+    /// The UTC day that holds the instant.
+    Date(Timestamp),
+    /// An instant.
+    Timestamp(Timestamp),
+    /// JSON without white space between its tokens.
+    Json(Cow<'a, str>),
+}
+
+/// A converted value, and whether it had to be changed to be one.
+pub(crate) type Converted<'a> = (Value<'a>, bool);
+
+/// Converts the JSON token `raw` to a column's type.
+pub(crate) fn convert(raw: &str, kind: ColumnType) -> Converted<'_> {
+    if raw == "null" {
+        return (Value::Null, false);
+    }
+    if kind == ColumnType::Json {
+        return json(Cow::Borrowed(raw));
+    }
+    let Some(content) = string_content(raw) else { return convert_bare(raw, kind) };
+    let (text, repaired) = unescape(content);
+    let (value, misfit) = convert_text(text, kind);
+    (value, repaired || misfit)
+}
+
+/// Converts text that is no JSON token (SQL answers give JSON columns so) to a column's type.
+pub(crate) fn convert_text(text: Cow<'_, str>, kind: ColumnType) -> Converted<'_> {
+    let fitting = match kind {
+        ColumnType::Text | ColumnType::Uuid => return (Value::Text(text), false),
+        ColumnType::Json if text.is_empty() => Some(Value::Null),
+        ColumnType::Json => return json(text),
+        ColumnType::Timestamp => Timestamp::parse(&text).map(Value::Timestamp),
+        ColumnType::Date => Timestamp::parse(&text).map(Value::Date),
+        ColumnType::Bigint => text.parse().ok().map(Value::Bigint),
+        ColumnType::Double => finite(&text).map(Value::Double),
+        ColumnType::Bool => text.parse().ok().map(Value::Bool),
+    };
+    fitting.map_or((Value::Text(text), true), |value| (value, false))
+}
+
+/// A JSON value without white space; text that only looks like one stays text.
+fn json(text: Cow<'_, str>) -> Converted<'_> {
+    if serde_json::from_str::<IgnoredAny>(&text).is_err() {
+        return (Value::Text(text), true);
+    }
+    let compact = match text {
+        Cow::Borrowed(text) => compact(text),
+        Cow::Owned(text) => match compact(&text) {
+            Cow::Owned(compact) => Cow::Owned(compact),
+            Cow::Borrowed(_) => Cow::Owned(text),
+        },
+    };
+    (Value::Json(compact), false)
+}
+
+/// Converts a token that is not a string: a number, a boolean, an object, an array.
+fn convert_bare(raw: &str, kind: ColumnType) -> Converted<'_> {
+    let fitting = match kind {
+        ColumnType::Bool => match raw {
+            "true" | "1" => Some(Value::Bool(true)),
+            "false" | "0" => Some(Value::Bool(false)),
+            _ => None,
+        },
+        ColumnType::Bigint => raw.parse().ok().map(Value::Bigint),
+        ColumnType::Double => finite(raw).map(Value::Double),
+        ColumnType::Text | ColumnType::Uuid => return (Value::Text(compact(raw)), false),
+        ColumnType::Timestamp | ColumnType::Date | ColumnType::Json => None,
+    };
+    fitting.map_or_else(|| (Value::Text(compact(raw)), true), |value| (value, false))
+}
+
+fn finite(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// What stands between the quotes, where `raw` is a JSON string.
+pub(crate) fn string_content(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// The text a JSON string's content spells, and whether something in it no text can hold
+/// (NUL, half a surrogate pair, an unknown escape) was replaced by `U+FFFD`.
+pub(crate) fn unescape(content: &str) -> (Cow<'_, str>, bool) {
+    let Some(first) = content.find('\\') else {
+        return match content.contains('\0') {
+            false => (Cow::Borrowed(content), false),
+            true => (Cow::Owned(content.replace('\0', "\u{fffd}")), true),
+        };
+    };
+    let mut text = String::with_capacity(content.len());
+    let mut repaired = false;
+    let mut rest = content;
+    let mut next = Some(first);
+    while let Some(at) = next {
+        text.push_str(&rest[..at]);
+        let (spelt, used) = escape(&rest[at + 1..]);
+        text.push(spelt.unwrap_or('\u{fffd}'));
+        repaired |= spelt.is_none();
+        rest = &rest[at + 1 + used..];
+        next = rest.find('\\');
+    }
+    text.push_str(rest);
+    (Cow::Owned(text), repaired)
+}
+
+/// The character an escape spells (nothing where it spells none), and the bytes it takes
+/// after its backslash.
+fn escape(rest: &str) -> (Option<char>, usize) {
+    let simple = match rest.as_bytes().first() {
+        Some(b'"') => '"',
+        Some(b'\\') => '\\',
+        Some(b'/') => '/',
+        Some(b'n') => '\n',
+        Some(b't') => '\t',
+        Some(b'r') => '\r',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'u') => return unicode_escape(rest),
+        _ => return (None, 0),
+    };
+    (Some(simple), 1)
+}
+
+fn unicode_escape(rest: &str) -> (Option<char>, usize) {
+    let unit = |at: usize| rest.get(at..at + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    match unit(1) {
+        None => (None, 1),
+        Some(0) => (None, 5),
+        Some(high @ 0xd800..0xdc00) => {
+            match (rest.get(5..7) == Some("\\u")).then(|| unit(7)).flatten() {
+                Some(low @ 0xdc00..0xe000) => {
+                    (char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00)), 11)
+                }
+                _ => (None, 5),
+            }
+        }
+        Some(other) => (char::from_u32(other), 5),
+    }
+}
+
+/// `raw` without white space between its tokens; the tokens keep their spelling.
+pub(crate) fn compact(raw: &str) -> Cow<'_, str> {
+    let bytes = raw.as_bytes();
+    let mut kept: Option<String> = None;
+    let mut copied = 0;
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => at = after_string(bytes, at + 1),
+            b' ' | b'\n' | b'\r' | b'\t' => {
+                let kept = kept.get_or_insert_with(|| String::with_capacity(raw.len()));
+                kept.push_str(&raw[copied..at]);
+                at += 1;
+                copied = at;
+            }
+            _ => at += 1,
+        }
+    }
+    match kept {
+        None => Cow::Borrowed(raw),
+        Some(mut kept) => {
+            kept.push_str(&raw[copied..]);
+            Cow::Owned(kept)
+        }
+    }
+}
+
+/// The index after the closing quote of the string whose content begins at `at`.
+fn after_string(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value<'_> {
+        Value::Text(Cow::Borrowed(text))
+    }
+
+    fn json(text: &str) -> Value<'_> {
+        Value::Json(Cow::Borrowed(text))
+    }
+
+    #[test]
+    fn tokens_become_values_of_their_columns_type() {
+        use ColumnType as T;
+        let moment = Timestamp::from_micros(1_000_000);
+        for (raw, kind, value, repaired) in [
+            ("null", T::Json, Value::Null, false),
+            (r#""a\"\u00e9\ud83e\udd94\n""#, T::Text, text("a\"é🦔\n"), false),
+            (r#""a\u0000b""#, T::Text, text("a\u{fffd}b"), true),
+            (r#""\ud83e!""#, T::Text, text("\u{fffd}!"), true),
+            (r#""\ud83e\u0041""#, T::Text, text("\u{fffd}A"), true),
+            ("17", T::Text, text("17"), false),
+            (r#"{"a": [1, "b c"]}"#, T::Json, json(r#"{"a":[1,"b c"]}"#), false),
+            (
+                r#"{"big":9007199254740993,"p":2515.40}"#,
+                T::Json,
+                json(r#"{"big":9007199254740993,"p":2515.40}"#),
+                false,
+            ),
+            ("9007199254740993", T::Bigint, Value::Bigint(9_007_199_254_740_993), false),
+            ("9223372036854775808", T::Bigint, text("9223372036854775808"), true),
+            ("1.5", T::Bigint, text("1.5"), true),
+            ("1.5", T::Double, Value::Double(1.5), false),
+            ("1e400", T::Double, text("1e400"), true),
+            ("true", T::Bool, Value::Bool(true), false),
+            ("0", T::Bool, Value::Bool(false), false),
+            (r#""yes""#, T::Bool, text("yes"), true),
+            (r#""1970-01-01T00:00:01Z""#, T::Timestamp, Value::Timestamp(moment), false),
+            (r#""1970-01-01 02:00:01+02:00""#, T::Timestamp, Value::Timestamp(moment), false),
+            (r#""soon""#, T::Timestamp, text("soon"), true),
+            (r#"{"a":NaN}"#, T::Json, text(r#"{"a":NaN}"#), true),
+        ] {
+            assert_eq!(convert(raw, kind), (value, repaired), "{raw} as {kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_sql_answers_json_text_becomes_json() {
+        let (inner, _) = unescape(r#"{\"a\": \"b\\nc\"}"#);
+        let (value, repaired) = convert_text(inner, ColumnType::Json);
+
+        assert_eq!(value, json(r#"{"a":"b\nc"}"#));
+        assert!(!repaired);
+    }
+}
