@@ -1,6 +1,7 @@
 //! hogline moves data out of PostHog, and loses nothing.
 
 pub mod checkpoint;
+pub mod config;
 pub mod cursor;
 pub mod record;
 pub mod schema;

@@ -1,0 +1,31 @@
+//! What the user's files and environment say, checked before anything is asked or written.
+//!
+//! Raw YAML with positions becomes validated types here; every complaint of a
+//! file is collected and told at once. Nothing in here opens a connection.
+
+mod allowance;
+mod braces;
+pub mod complaint;
+pub mod connection;
+pub mod duration;
+pub mod fields;
+pub mod mode;
+pub mod node;
+pub mod posthog;
+pub mod replication;
+pub mod secret;
+pub mod target;
+pub mod variables;
+pub mod yaml;
+
+pub use allowance::Allowance;
+pub use complaint::{At, Complaint, Complaints, ConfigError};
+pub use connection::Connections;
+pub use fields::Fields;
+pub use mode::Mode;
+pub use node::{Key, Kind, Node};
+pub use posthog::{Inputs, Posthog};
+pub use replication::{Replication, StreamConfig};
+pub use secret::Secret;
+pub use target::TargetConnection;
+pub use variables::Environment;

@@ -1,0 +1,576 @@
+//! The replication: which streams go where, as the user's YAML says.
+//!
+//! A [`Replication`] is validated: its streams exist, defaults and wildcards are
+//! merged in, objects are filled in, and no two streams share one. A stream written
+//! by its name stands for itself: it takes the defaults, never a wildcard's settings.
+//! Whether a stream has the columns or the mode asked for is the plan's question.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::complaint::{At, Complaints, ConfigError};
+use super::fields::Fields;
+use super::mode::Mode;
+use super::node::{Key, Kind, Node};
+use super::variables::{Environment, expand_environment, fill_object};
+use super::yaml;
+
+/// Where a stream goes when nothing says otherwise.
+const DEFAULT_OBJECT: &str = "posthog.{stream_name}";
+
+/// What Sling's replications can say at the root and we cannot.
+const SLING_ROOT: [&str; 2] = ["env", "hooks"];
+
+/// What Sling can say of a stream and we cannot.
+const SLING_STREAM: [&str; 18] = [
+    "change_capture_options",
+    "columns",
+    "description",
+    "files",
+    "hooks",
+    "id",
+    "overwrite",
+    "partition_by",
+    "replication_mode",
+    "schedule",
+    "single",
+    "source_options",
+    "sql",
+    "table_keys",
+    "tags",
+    "target_options",
+    "transforms",
+    "where",
+];
+
+/// One stream of a replication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamConfig {
+    /// Its name in the registry.
+    pub name: String,
+    /// Where the file names it, or the wildcard that brought it.
+    pub at: At,
+    /// How it is brought up to date.
+    pub mode: Mode,
+    /// Where it goes, with its variables filled in.
+    pub object: String,
+    /// The columns asked for, `-column` for one to leave out; empty means all.
+    pub select: Vec<String>,
+    /// The key to use in place of the registry's.
+    pub primary_key: Option<Vec<String>>,
+    /// The column to follow in place of the registry's.
+    pub update_key: Option<String>,
+    /// How far back each run looks for late rows.
+    pub lookback: Option<Duration>,
+}
+
+/// A replication file, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replication {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// The connection it reads from.
+    pub source: String,
+    /// The connection, or the URL, it writes to.
+    pub target: String,
+    /// The streams that are not disabled, in the order of the file.
+    pub streams: Vec<StreamConfig>,
+}
+
+impl Replication {
+    /// Reads and checks the file at `path`. `known_streams` is what the registry has.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, or why it cannot be read.
+    pub fn load(
+        path: &Path,
+        known_streams: &[String],
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        Self::parse(&read(path)?, path, known_streams, environment)
+    }
+
+    /// Checks `source`, the text of `file`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(
+        source: &str,
+        file: &Path,
+        known_streams: &[String],
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let name = file.display().to_string();
+        let mut root = yaml::parse(source)
+            .map_err(|complaint| ConfigError::new(&name, Some(source), vec![complaint]))?;
+        let complaints = Complaints::new();
+        expand_environment(&mut root, "", environment, &complaints);
+        let replication = read_root(&root, file, known_streams, &complaints);
+        complaints.into_result(&name, Some(source))?;
+        Ok(replication)
+    }
+
+    /// The connection that the file at `path` reads from: what has to be known before the
+    /// registry, with the connection's own specs, and so before [`Self::load`].
+    /// None where the file does not say it; `load` then tells why.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is not YAML.
+    pub fn source_of(
+        path: &Path,
+        environment: &Environment,
+    ) -> Result<Option<String>, ConfigError> {
+        let text = read(path)?;
+        let mut root = yaml::parse(&text).map_err(|complaint| {
+            ConfigError::new(&path.display().to_string(), Some(&text), vec![complaint])
+        })?;
+        let unheard = Complaints::new();
+        expand_environment(&mut root, "", environment, &unheard);
+        Ok(Fields::of(&root, "", &unheard).opt_text("source").map(str::to_owned))
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|error| {
+        ConfigError::about(&path.display().to_string(), format!("cannot be read: {error}"))
+    })
+}
+
+/// Reads the whole file; what is wrong is among the complaints.
+fn read_root(root: &Node, file: &Path, known: &[String], complaints: &Complaints) -> Replication {
+    let mut fields = Fields::of(root, "", complaints);
+    let source = fields.text("source");
+    let target = fields.text("target");
+    let defaults = fields.node("defaults").map(|node| Settings::read(node, "defaults", complaints));
+    let defaults = defaults.unwrap_or_default();
+    let streams = fields.required("streams");
+    fields.refuse(&SLING_ROOT, refuse_sling);
+    fields.finish();
+
+    let entries = streams.map(|node| read_streams(node, &defaults, complaints)).unwrap_or_default();
+    let named = name_streams(&entries, known, complaints);
+    let streams = Objects { source: &source, target: &target, complaints }.settle(named);
+    Replication { file: file.to_owned(), source, target, streams }
+}
+
+fn refuse_sling(key: &str) -> String {
+    format!("Sling's \"{key}\" is not supported by hogline yet")
+}
+
+/// An object as it was written, and where.
+#[derive(Debug, Clone)]
+struct Object<'n> {
+    text: &'n str,
+    at: At,
+    path: String,
+}
+
+/// What can be said of a stream, and under `defaults` of all.
+#[derive(Debug, Clone, Default)]
+struct Settings<'n> {
+    mode: Option<Mode>,
+    object: Option<Object<'n>>,
+    select: Option<Vec<String>>,
+    primary_key: Option<Vec<String>>,
+    update_key: Option<&'n str>,
+    lookback: Option<Duration>,
+    disabled: Option<bool>,
+}
+
+impl<'n> Settings<'n> {
+    fn read(node: &'n Node, path: &str, complaints: &Complaints) -> Self {
+        let mut fields = Fields::of(node, path, complaints);
+        let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
+        let settings = Self {
+            mode: fields.opt_choice("mode", "mode", &Mode::ALL),
+            object: fields.opt_text_at("object").map(|(text, at)| Object {
+                text,
+                at,
+                path: fields.path_of("object"),
+            }),
+            select: fields.opt_texts("select").map(owned),
+            primary_key: fields.opt_texts("primary_key").map(owned),
+            update_key: fields.opt_text("update_key"),
+            lookback: fields.opt_duration("lookback"),
+            disabled: fields.opt_bool("disabled"),
+        };
+        if let Some(refusal) = settings.mode.and_then(Mode::refusal) {
+            fields.complain("mode", refusal);
+        }
+        fields.refuse(&SLING_STREAM, refuse_sling);
+        fields.finish();
+        settings
+    }
+
+    /// These settings, and the defaults' where these are silent.
+    fn or(self, defaults: &Self) -> Self {
+        Self {
+            mode: self.mode.or(defaults.mode),
+            object: self.object.or_else(|| defaults.object.clone()),
+            select: self.select.or_else(|| defaults.select.clone()),
+            primary_key: self.primary_key.or_else(|| defaults.primary_key.clone()),
+            update_key: self.update_key.or(defaults.update_key),
+            lookback: self.lookback.or(defaults.lookback),
+            disabled: self.disabled.or(defaults.disabled),
+        }
+    }
+}
+
+/// A key under `streams`, a name or a wildcard, with its settings.
+type Entry<'n> = (&'n Key, Settings<'n>);
+
+fn read_streams<'n>(
+    node: &'n Node,
+    defaults: &Settings<'n>,
+    complaints: &Complaints,
+) -> Vec<Entry<'n>> {
+    let Kind::Map(entries) = &node.kind else {
+        complaints.expected("a map with a key for each stream", node, "streams");
+        return Vec::new();
+    };
+    if entries.is_empty() {
+        complaints.add(node.at, "streams", "names no stream");
+    }
+    entries
+        .iter()
+        .map(|(key, value)| {
+            let path = format!("streams.{}", key.text);
+            (key, Settings::read(value, &path, complaints).or(defaults))
+        })
+        .collect()
+}
+
+/// The streams that the entries mean, each with the key that brought it. A name wins
+/// over a wildcard, an earlier wildcard over a later one.
+fn name_streams<'n>(
+    entries: &[Entry<'n>],
+    known: &[String],
+    complaints: &Complaints,
+) -> Vec<(String, At, Settings<'n>)> {
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let mut taken: Vec<&str> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
+    let mut streams = Vec::new();
+    for (key, settings) in entries {
+        let pattern = key.text.as_str();
+        if !pattern.contains('*') {
+            if !names.contains(&pattern) {
+                complaints.unknown_value("stream", pattern, &names, key.at, "streams");
+            }
+            streams.push((pattern.to_owned(), key.at, settings.clone()));
+            continue;
+        }
+        let matching: Vec<&str> = names.iter().copied().filter(|n| matches(pattern, n)).collect();
+        if matching.is_empty() {
+            complaints.add(key.at, "streams", format!("no stream matches \"{pattern}\""));
+        }
+        for name in matching {
+            if !taken.contains(&name) {
+                taken.push(name);
+                streams.push((name.to_owned(), key.at, settings.clone()));
+            }
+        }
+    }
+    streams.retain(|(_, _, settings)| settings.disabled != Some(true));
+    streams
+}
+
+/// Whether `name` fits `pattern`, in which `*` stands for any text.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| {
+            rest.char_indices()
+                .map(|(index, _)| index)
+                .chain([rest.len()])
+                .any(|index| matches(after, &rest[index..]))
+        }),
+    }
+}
+
+/// Gives each stream the object it goes to.
+struct Objects<'a> {
+    source: &'a str,
+    target: &'a str,
+    complaints: &'a Complaints,
+}
+
+impl Objects<'_> {
+    fn settle(&self, named: Vec<(String, At, Settings<'_>)>) -> Vec<StreamConfig> {
+        let mut owners: HashMap<String, String> = HashMap::new();
+        let mut streams = Vec::new();
+        for (name, at, settings) in named {
+            let object = self.fill(&name, settings.object.as_ref());
+            if let Some(owner) = owners.insert(object.clone(), name.clone()) {
+                let message = format!("\"{object}\" is already the object of streams.{owner}");
+                self.complaints.add(at, &format!("streams.{name}.object"), message);
+            }
+            streams.push(StreamConfig {
+                name,
+                at,
+                mode: settings.mode.unwrap_or(Mode::FullRefresh),
+                object,
+                select: settings.select.unwrap_or_default(),
+                primary_key: settings.primary_key,
+                update_key: settings.update_key.map(str::to_owned),
+                lookback: settings.lookback,
+            });
+        }
+        streams
+    }
+
+    /// The object of the stream `name`.
+    fn fill(&self, name: &str, object: Option<&Object<'_>>) -> String {
+        let variables =
+            [("stream_name", name), ("source_name", self.source), ("target_name", self.target)];
+        let text = object.map_or(DEFAULT_OBJECT, |object| object.text);
+        fill_object(text, &variables).unwrap_or_else(|error| {
+            if let Some(Object { at, path, .. }) = object {
+                self.complaints.add(*at, path, error.to_string());
+            }
+            // Kept apart, lest streams be told that they share what could not be filled in.
+            format!("{text}/{name}")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [&str; 5] =
+        ["projects", "persons", "events", "event_definitions", "property_definitions"];
+
+    const ALL: &str = "projects persons events cohorts feature_flags insights annotations actions \
+                       session_recordings event_definitions property_definitions";
+
+    /// What must run as it stands.
+    const ISSUE: &str = "\
+source: POSTHOG
+target: MY_POSTGRES        # here: any configured target
+defaults: { mode: full-refresh, object: posthog.{stream_name} }
+streams: { projects: , persons: , events: { mode: incremental }, cohorts: , feature_flags: , insights: , annotations: { mode: incremental }, actions: , session_recordings: { mode: incremental }, event_definitions: , property_definitions: }
+";
+
+    fn parse_all(source: &str) -> Replication {
+        let known: Vec<String> = ALL.split(' ').map(str::to_owned).collect();
+        Replication::parse(source, Path::new("r.yaml"), &known, &Environment::new()).unwrap()
+    }
+
+    fn parse(source: &str) -> Result<Replication, ConfigError> {
+        let known: Vec<String> = KNOWN.map(str::to_owned).into();
+        let environment = [("DB".to_owned(), "sqlite://x.db".to_owned())].into();
+        Replication::parse(source, Path::new("r.yaml"), &known, &environment)
+    }
+
+    /// The complaints alone, without the lines they quote.
+    fn refused(source: &str) -> String {
+        let error = parse(source).unwrap_err();
+        let lines = error.complaints.iter().map(|complaint| match complaint.at {
+            Some(at) => format!("{}:{}: {complaint}", at.line, at.col),
+            None => complaint.to_string(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn streams(streams: &str) -> Vec<StreamConfig> {
+        parse(&format!("source: S\ntarget: T\nstreams: {streams}\n")).unwrap().streams
+    }
+
+    #[test]
+    fn the_replication_of_the_issue_runs_as_it_stands() {
+        let replication = parse_all(ISSUE);
+
+        assert_eq!(replication.source, "POSTHOG");
+        assert_eq!(replication.target, "MY_POSTGRES");
+        let told: Vec<_> =
+            replication.streams.iter().map(|s| (&s.name, &s.object, s.mode)).collect();
+        let expected: Vec<_> =
+            ALL.split(' ').map(|name| (name, format!("posthog.{name}"))).collect();
+        assert_eq!(told.len(), 11);
+        for ((name, object, mode), (known, expected)) in told.into_iter().zip(&expected) {
+            let incremental = ["events", "annotations", "session_recordings"];
+            assert_eq!((name.as_str(), object), (*known, expected));
+            assert_eq!(mode == Mode::Incremental, incremental.contains(&name.as_str()), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_example_is_the_same_replication_into_sqlite() {
+        let example = parse_all(include_str!("../../replication.example.yaml"));
+
+        assert_eq!(
+            (example.source.as_str(), example.target.as_str()),
+            ("POSTHOG", "sqlite://posthog.db")
+        );
+        let told = |s: &StreamConfig| format!("{} {} {}", s.name, s.mode, s.object);
+        let of_issue = parse_all(ISSUE);
+        let [ours, issues] =
+            [example, of_issue].map(|r| r.streams.iter().map(told).collect::<Vec<_>>());
+        assert_eq!(ours, issues);
+    }
+
+    #[test]
+    fn a_stream_says_what_the_defaults_do_not() {
+        let source = "source: S\ntarget: ${DB}\n\
+            defaults: { mode: incremental, object: a.{stream_name}, lookback: 3d, select: 'x, -y' }\n\
+            streams:\n  events: { mode: backfill, select: [z], primary_key: id, lookback: }\n  persons:\n\
+                    \x20   primary_key: [a, b]\n    update_key: c\n    object: '{source_name}/{target_name}'\n";
+
+        let replication = parse(source).unwrap();
+
+        assert_eq!(replication.target, "sqlite://x.db");
+        let three_days = Some(Duration::from_secs(3 * 86_400));
+        let events = StreamConfig {
+            name: "events".into(),
+            at: At { line: 5, col: 3 },
+            mode: Mode::Backfill,
+            object: "a.events".into(),
+            select: vec!["z".into()],
+            primary_key: Some(vec!["id".into()]),
+            update_key: None,
+            lookback: three_days,
+        };
+        let persons = StreamConfig {
+            name: "persons".into(),
+            at: At { line: 6, col: 3 },
+            mode: Mode::Incremental,
+            object: "S/sqlite://x.db".into(),
+            select: vec!["x".into(), "-y".into()],
+            primary_key: Some(vec!["a".into(), "b".into()]),
+            update_key: Some("c".into()),
+            lookback: three_days,
+        };
+        assert_eq!(replication.streams, [events, persons]);
+    }
+
+    #[test]
+    fn wildcards_mean_what_no_other_entry_names() {
+        let names = |text: &str| -> Vec<String> {
+            let told = |s: StreamConfig| format!("{} {}", s.name, s.mode);
+            streams(text).into_iter().map(told).collect()
+        };
+
+        assert_eq!(
+            names("{ '*_definitions': { mode: truncate }, events: , '*': { mode: incremental } }"),
+            [
+                "event_definitions truncate",
+                "property_definitions truncate",
+                "events full-refresh",
+                "projects incremental",
+                "persons incremental"
+            ]
+        );
+        assert_eq!(
+            names("{ '*': , events: { disabled: true }, 'p*': { disabled: true } }").len(),
+            4
+        );
+        assert_eq!(
+            names("{ 'p*': { disabled: true }, '*': , events: { disabled: true } }"),
+            ["event_definitions full-refresh"]
+        );
+        assert_eq!(names("{ 'e*t*': }"), ["events full-refresh", "event_definitions full-refresh"]);
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let source = "\
+sorce: S
+target: T
+env: {}
+defaults: { mode: incrementl, columns: {} }
+streams:
+  evnts:
+  persons: { mod: truncate, object: {stream_name}, lookback: 3 }
+  projects: { mode: snapshot, disabled: maybe, select: [a, ''] }
+  'x*':
+";
+
+        assert_eq!(
+            refused(source),
+            "1:1: missing key \"source\"\n\
+             1:1: unknown key \"sorce\", did you mean \"source\"?\n\
+             3:1: Sling's \"env\" is not supported by hogline yet\n\
+             4:19: defaults.mode: unknown mode \"incrementl\", did you mean \"incremental\"?\n\
+             4:31: defaults: Sling's \"columns\" is not supported by hogline yet\n\
+             6:3: streams: unknown stream \"evnts\", did you mean \"events\"?\n\
+             7:14: streams.persons: unknown key \"mod\", did you mean \"mode\"?\n\
+             7:37: streams.persons.object: expected text, found a map; \
+             braces at the start need quotes: \"{stream_name}\"\n\
+             7:62: streams.persons.lookback: \
+             expected a duration like 30s, 10m, 2h or 3d, found \"3\"\n\
+             8:21: streams.projects.mode: mode \"snapshot\" is not supported by hogline yet\n\
+             8:41: streams.projects.disabled: expected true or false, found \"maybe\"\n\
+             8:56: streams.projects.select: an empty name\n\
+             9:3: streams: no stream matches \"x*\""
+        );
+    }
+
+    #[test]
+    fn each_complaint_has_its_words() {
+        for (source, expected) in [
+            (
+                "",
+                "1:1: missing key \"source\"\n1:1: missing key \"target\"\n1:1: missing key \"streams\"",
+            ),
+            ("[]", "1:1: expected a map of keys and values, found a list"),
+            ("{ source: '', target: T, streams: { events: } }", "1:11: source: must not be empty"),
+            ("{ source: S, target: T, streams: {} }", "1:34: streams: names no stream"),
+            (
+                "{ source: S, target: T, streams: [events] }",
+                "1:34: streams: expected a map with a key for each stream, found a list",
+            ),
+            (
+                "{ source: ${GONE}, target: T, streams: { events: } }",
+                "1:11: source: environment variable GONE is not set",
+            ),
+            (
+                "{ source: S, target: T, defaults: { object: a.{stream} }, streams: { '*': } }",
+                "1:45: defaults.object: unknown variable \"{stream}\", \
+                 known: stream_name, source_name, target_name",
+            ),
+            (
+                "{ source: S, target: T, streams: { events: { object: t }, persons: { object: t } } }",
+                "1:59: streams.persons.object: \"t\" is already the object of streams.events",
+            ),
+            (
+                "{ source: S, target: T, streams: { events: , events: } }",
+                "1:46: key \"events\" is given twice, first in line 1",
+            ),
+        ] {
+            assert_eq!(refused(source), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn an_error_shows_the_file_and_the_line() {
+        let source = "source: S\ntarget: T\nstreams:\n  events:\n    mod: incremental\n";
+
+        assert_eq!(
+            parse(source).unwrap_err().to_string(),
+            "r.yaml:5:5: streams.events: unknown key \"mod\", did you mean \"mode\"?\n  \
+             5 |     mod: incremental\n    |     ^"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = Replication::load(Path::new("/no/r.yaml"), &[], &Environment::new());
+
+        let told = error.unwrap_err().to_string();
+        assert_eq!(told, "/no/r.yaml: cannot be read: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn the_source_is_known_before_the_registry() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.yaml");
+        std::fs::write(&path, "source: ${DB}\nstreams: wrong\n").unwrap();
+        let environment = [("DB".to_owned(), "POSTHOG".to_owned())].into();
+
+        let source = Replication::source_of(&path, &environment);
+
+        assert_eq!(source, Ok(Some("POSTHOG".to_owned())));
+    }
+}

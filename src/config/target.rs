@@ -1,0 +1,277 @@
+//! Where records can go: a SQLite file or a folder of files.
+//!
+//! Reads a target from a URL or from a connection's map. Knows the names of what
+//! Sling writes to and we do not yet, to say so. Opens and creates nothing.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::complaint::{Complaints, suggestion};
+use super::fields::Fields;
+use super::node::{Kind, Node};
+
+/// What we write to.
+const OURS: [&str; 2] = ["sqlite", "file"];
+
+/// What Sling writes to, by type or URL scheme, and we do not yet.
+const SLINGS: [&str; 35] = [
+    "abfss",
+    "athena",
+    "azure",
+    "bigquery",
+    "bigtable",
+    "clickhouse",
+    "d1",
+    "databricks",
+    "duckdb",
+    "ducklake",
+    "elasticsearch",
+    "fabric",
+    "ftp",
+    "gcs",
+    "gdrive",
+    "gs",
+    "iceberg",
+    "mariadb",
+    "mongodb",
+    "motherduck",
+    "mssql",
+    "mysql",
+    "oracle",
+    "postgres",
+    "postgresql",
+    "proton",
+    "r2",
+    "redshift",
+    "s3",
+    "sftp",
+    "snowflake",
+    "sqlserver",
+    "starrocks",
+    "trino",
+    "wasbs",
+];
+
+/// Where a replication's records end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetConnection {
+    /// Tables in a SQLite database.
+    Sqlite {
+        /// The database's file.
+        path: PathBuf,
+    },
+    /// Files in a folder.
+    Files {
+        /// The folder that all objects are below.
+        dir: PathBuf,
+    },
+}
+
+impl TargetConnection {
+    /// What to call this target in messages: its URL.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Sqlite { path } => format!("sqlite://{}", path.display()),
+            Self::Files { dir } => format!("file://{}", dir.display()),
+        }
+    }
+
+    /// Reads `sqlite://path` or `file://folder`; a relative path starts at `base`.
+    /// What is wrong with it is said without repeating it: a URL may hold a password.
+    pub(super) fn from_url(url: &str, base: &Path) -> Result<Self, String> {
+        let (scheme, place) = url.split_once("://").unwrap_or(("", url));
+        Self::of_type(scheme, place, base)
+    }
+
+    /// Reads a connection: a URL, or a map with `type` and `url`, `path` or `instance`.
+    pub(super) fn read(
+        node: &Node,
+        path: &str,
+        base: &Path,
+        complaints: &Complaints,
+    ) -> Option<Self> {
+        let said = |key: &'static str, message: String| (key, message);
+        if let Some(url) = node.text() {
+            let target = Self::from_url(url, base);
+            return target.map_err(|message| complaints.add(node.at, path, message)).ok();
+        }
+        if matches!(node.kind, Kind::Null | Kind::List(_)) {
+            complaints.expected("a URL or a map with type and path", node, path);
+            return None;
+        }
+        let mut fields = Fields::of(node, path, complaints);
+        let kind = fields.opt_text("type");
+        if let Some(message) = kind.and_then(refusal) {
+            // Its other keys are not ours to judge.
+            fields.complain("type", message);
+            return None;
+        }
+        let places = ["url", "path", "instance"].map(|key| (key, fields.opt_text(key)));
+        let given: Vec<_> =
+            places.iter().filter_map(|(key, text)| Some((*key, (*text)?))).collect();
+        let target = match (given.as_slice(), kind) {
+            ([], _) => Err(said("type", "says not where: add path: …".to_owned())),
+            ([(key, url)], kind) if url.contains("://") => Self::from_url(url, base)
+                .and_then(|target| target.agreeing_with(kind))
+                .map_err(|message| said(key, message)),
+            ([(key, place)], Some(kind)) => {
+                Self::of_type(kind, place, base).map_err(|message| said(key, message))
+            }
+            ([_], None) => Err(said("type", "missing: type: sqlite or type: file".to_owned())),
+            ([_, (key, _), ..], _) => {
+                Err(said(key, "one of url, path and instance is enough".to_owned()))
+            }
+        };
+        let target = target.map_err(|(key, message)| fields.complain(key, message)).ok();
+        fields.finish();
+        target
+    }
+
+    fn of_type(kind: &str, place: &str, base: &Path) -> Result<Self, String> {
+        if let Some(message) = refusal(kind) {
+            return Err(message);
+        }
+        let place = place.strip_prefix("./").unwrap_or(place);
+        if place.is_empty() || place == ":memory:" {
+            return Err("names no path: write sqlite://posthog.db or file://folder".to_owned());
+        }
+        if place.contains('?') {
+            return Err("parameters (`?…`) are not supported".to_owned());
+        }
+        let path = base.join(place);
+        Ok(if kind == "sqlite" { Self::Sqlite { path } } else { Self::Files { dir: path } })
+    }
+
+    /// The target, if the connection's `type` says the same as its URL.
+    fn agreeing_with(self, kind: Option<&str>) -> Result<Self, String> {
+        let own = match self {
+            Self::Sqlite { .. } => "sqlite",
+            Self::Files { .. } => "file",
+        };
+        if kind.is_some_and(|kind| kind != own) {
+            return Err(format!("is a {own}:// URL, which is not what type says"));
+        }
+        Ok(self)
+    }
+}
+
+impl fmt::Display for TargetConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label())
+    }
+}
+
+/// Whether a text is the URL of a target, of Sling's kinds too.
+pub(super) fn is_target_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| OURS.contains(&scheme) || SLINGS.contains(&scheme))
+}
+
+/// Why there is no writing to targets of this type.
+fn refusal(kind: &str) -> Option<String> {
+    match kind {
+        _ if OURS.contains(&kind) => None,
+        _ if SLINGS.contains(&kind) => {
+            Some(format!("{kind} is not supported yet: use sqlite or file"))
+        }
+        "api" => Some("an API is where records come from: use sqlite or file".to_owned()),
+        // Not repeated: what stands before `://` may be anything.
+        _ => Some(format!("unknown type of target, {}", suggestion(kind, &OURS))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::yaml::parse;
+    use super::*;
+
+    fn sqlite(path: &str) -> Result<TargetConnection, String> {
+        Ok(TargetConnection::Sqlite { path: path.into() })
+    }
+
+    fn files(dir: &str) -> Result<TargetConnection, String> {
+        Ok(TargetConnection::Files { dir: dir.into() })
+    }
+
+    fn wrong(message: &str) -> Result<TargetConnection, String> {
+        Err(message.to_owned())
+    }
+
+    /// The target that the YAML defines, or the one line that is said of it.
+    fn read(yaml: &str) -> Result<TargetConnection, String> {
+        let complaints = Complaints::hiding_values();
+        let target =
+            TargetConnection::read(&parse(yaml).unwrap(), "", Path::new("/work"), &complaints);
+        complaints.into_result("f", Some(yaml)).map_err(|error| error.to_string())?;
+        target.ok_or_else(|| "nothing".to_owned())
+    }
+
+    #[test]
+    fn urls_name_a_file_or_a_folder() {
+        let nowhere = "names no path: write sqlite://posthog.db or file://folder";
+        for (url, expected) in [
+            ("sqlite://posthog.db", sqlite("/work/posthog.db")),
+            ("sqlite:///abs/x.db", sqlite("/abs/x.db")),
+            ("sqlite://./rel/é.db", sqlite("/work/rel/é.db")),
+            ("file://out", files("/work/out")),
+            ("file:///abs", files("/abs")),
+            ("sqlite://", wrong(nowhere)),
+            ("sqlite://:memory:", wrong(nowhere)),
+            ("sqlite://x.db?mode=ro", wrong("parameters (`?…`) are not supported")),
+            ("postgres://u:pw@h/d", wrong("postgres is not supported yet: use sqlite or file")),
+            ("s3://bucket", wrong("s3 is not supported yet: use sqlite or file")),
+            ("sqlit://x", wrong("unknown type of target, did you mean \"sqlite\"?")),
+            ("hunter22://x", wrong("unknown type of target, known: sqlite, file")),
+        ] {
+            assert_eq!(TargetConnection::from_url(url, Path::new("/work")), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn maps_name_a_type_and_a_place() {
+        for (yaml, expected) in [
+            ("{ type: sqlite, url: sqlite://x.db }", sqlite("/work/x.db")),
+            ("{ type: sqlite, instance: /x.db }", sqlite("/x.db")),
+            ("{ type: sqlite, path: ./x.db }", sqlite("/work/x.db")),
+            ("{ type: file, url: file:///out }", files("/out")),
+            ("{ type: file, path: out }", files("/work/out")),
+            ("{ url: sqlite://x.db }", sqlite("/work/x.db")),
+            ("sqlite://x.db", sqlite("/work/x.db")),
+            (
+                "{ type: postgres, host: h, password: x }",
+                wrong("f:1:9: type: postgres is not supported yet: use sqlite or file"),
+            ),
+            (
+                "{ type: api, spec: posthog }",
+                wrong("f:1:9: type: an API is where records come from: use sqlite or file"),
+            ),
+            (
+                "{ type: sqlte, path: x }",
+                wrong("f:1:9: type: unknown type of target, did you mean \"sqlite\"?"),
+            ),
+            ("{ type: sqlite }", wrong("f:1:9: type: says not where: add path: …")),
+            ("{ path: x }", wrong("f:1:1: type: missing: type: sqlite or type: file")),
+            (
+                "{ type: file, url: sqlite://x }",
+                wrong("f:1:20: url: is a sqlite:// URL, which is not what type says"),
+            ),
+            (
+                "{ type: file, url: file://x, path: x }",
+                wrong("f:1:36: path: one of url, path and instance is enough"),
+            ),
+            (
+                "{ type: file, path: x, pth: y }",
+                wrong("f:1:24: unknown key \"pth\", did you mean \"path\"?"),
+            ),
+            ("[x]", wrong("f:1:1: expected a URL or a map with type and path, found a list")),
+        ] {
+            assert_eq!(read(yaml), expected, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_called_by_its_url() {
+        assert_eq!(sqlite("/x.db").unwrap().to_string(), "sqlite:///x.db");
+        assert_eq!(files("out").unwrap().to_string(), "file://out");
+    }
+}
