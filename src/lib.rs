@@ -3,5 +3,6 @@
 pub mod checkpoint;
 pub mod config;
 pub mod cursor;
+pub mod http;
 pub mod record;
 pub mod schema;

@@ -1,0 +1,259 @@
+//! The client: one question, asked until it is answered.
+//!
+//! [`Client::ask`] is the one waiting loop: quota and pace before an attempt,
+//! patience after a failed one. An attempt ends in an accepted answer or a
+//! [`Verdict`]; nobody else interprets statuses. Sending itself is [`transport`]'s,
+//! the only user of reqwest.
+//!
+//! It knows nothing of rows or pages, and never waits longer than `max_wait` at once.
+
+mod transport;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+pub(super) use transport::Timeouts;
+use transport::Transport;
+
+use super::clock::Clock;
+use super::quota::{Hold, Ledger, Quotas};
+use super::rate_limit::{Pace, Permit};
+use super::refusal::Refusal;
+use super::retry::{Patience, Retries};
+use super::verdict::{Fault, Kind, Setback, Verdict, judge};
+use super::{AskError, ClientError, Head, Intake, Meter, Request, quote, spell};
+use crate::config::Allowance;
+use crate::config::secret::Secret;
+use crate::cursor::Timestamp;
+
+/// Shorter waits for quota are the ordinary rhythm and not worth a line.
+const WORTH_TELLING: Duration = Duration::from_secs(10);
+
+/// How a connection wants to be asked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Scheme, host and port, as `https://eu.posthog.com`.
+    pub origin: String,
+    /// The API key.
+    pub key: Secret,
+    /// The project's id: quotas are counted for it.
+    pub project: String,
+    /// Even pace; 0 means no limit.
+    pub requests_per_second: f64,
+    /// Requests under way at once, at least 1.
+    pub concurrency: usize,
+    /// The longest single wait.
+    pub max_wait: Duration,
+    /// What each quota counter allows.
+    pub limits: BTreeMap<String, Vec<Allowance>>,
+    /// The file of the quota ledger; in memory without one.
+    pub ledger: Option<PathBuf>,
+    /// Whether requests wait for `limits`. A wait that PostHog itself asked for
+    /// is kept in any case.
+    pub enforce_limits: bool,
+}
+
+/// A connection to one PostHog. Cloning it shares pace, quota and sockets.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    transport: Transport,
+    pace: Pace,
+    ledger: Arc<Ledger>,
+    patience: Patience,
+    clock: Clock,
+    /// Microseconds the server's clock is ahead of ours; below zero where it is behind.
+    ahead: AtomicI64,
+}
+
+impl Client {
+    /// Prepares a connection; asks nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// A setting cannot be used, or there are no CA certificates to trust.
+    pub fn new(settings: Settings) -> Result<Self, ClientError> {
+        let patience = Patience::of(settings.max_wait);
+        Self::with(settings, patience, Timeouts::default(), Clock::System)
+    }
+
+    /// The same, in other times.
+    pub(super) fn with(
+        settings: Settings,
+        patience: Patience,
+        timeouts: Timeouts,
+        clock: Clock,
+    ) -> Result<Self, ClientError> {
+        let transport = Transport::new(&settings.origin, &settings.key, timeouts)?;
+        let pace = Pace::new(settings.requests_per_second, settings.concurrency)?;
+        let quotas = Quotas {
+            origin: transport.origin(),
+            project: settings.project,
+            limits: settings.limits,
+            enforce: settings.enforce_limits,
+        };
+        let ledger = Ledger::open(settings.ledger.as_deref(), quotas)
+            .map_err(|error| ClientError::Ledger { detail: error.to_string() })?;
+        let ledger = Arc::new(ledger);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                transport,
+                pace,
+                ledger,
+                patience,
+                clock,
+                ahead: AtomicI64::new(0),
+            }),
+        })
+    }
+
+    /// Scheme, host and port.
+    pub fn origin(&self) -> String {
+        self.inner.transport.origin()
+    }
+
+    /// The question in one short line, without secrets: `GET eu.posthog.com/api/…?after=…`.
+    pub fn describe(&self, request: &Request) -> String {
+        let host = self.inner.transport.host();
+        let mut line = format!("{} {host}{}", request.method.as_str(), request.path);
+        for (n, (name, value)) in request.query.iter().enumerate() {
+            line.push(if n == 0 { '?' } else { '&' });
+            line.push_str(name);
+            line.push('=');
+            line.push_str(value);
+        }
+        quote(&line)
+    }
+
+    /// PostHog's time: this machine's, corrected by the last answer's `Date`.
+    pub fn server_time(&self) -> Timestamp {
+        self.inner.clock.now().plus_micros(self.inner.ahead.load(Ordering::Relaxed))
+    }
+
+    /// Requests left of each quota counter's longest window, as far as this
+    /// machine knows: others may share the quota.
+    pub async fn left(&self) -> BTreeMap<String, u32> {
+        let (ledger, now) = (Arc::clone(&self.inner.ledger), self.inner.clock.now());
+        tokio::task::spawn_blocking(move || ledger.left(now)).await.unwrap_or_default()
+    }
+
+    /// Puts a question until it is answered, and pours the answer into `intake`.
+    ///
+    /// Waits for quota and pace, and after faults that may pass. Dropping the
+    /// future stops it at any point; what `intake` holds is then incomplete.
+    ///
+    /// # Errors
+    ///
+    /// The question will not be answered, or not in this run: see [`AskError`].
+    pub async fn ask<I: Intake>(
+        &self,
+        request: &Request,
+        intake: &mut I,
+        meter: &Meter,
+    ) -> Result<Head, AskError> {
+        let mut retries = Retries::new(&self.inner.patience);
+        intake.restart().await?;
+        loop {
+            let permit = self.admit(request, meter).await?;
+            meter.sent();
+            let answer = self.attempt(request, intake).await;
+            drop(permit);
+            let fault = match answer {
+                Ok(head) => return Ok(head),
+                Err(Setback::Fault(fault)) => fault,
+                Err(Setback::Final(error)) => return Err(error),
+            };
+            self.note(request, &fault, meter).await?;
+            let what = fault.detail.clone();
+            let wait = retries.next(fault)?;
+            // At once: whoever took the broken answer in need not hold on to it while we wait.
+            intake.restart().await?;
+            meter.retried();
+            let asked = self.describe(request);
+            tracing::warn!(request = %asked, "waiting {}: {what}", spell(wait));
+            self.wait(wait, meter).await;
+        }
+    }
+
+    /// Waits until the request may go, then enters it in the ledger. Waiting for
+    /// quota keeps no slot from others.
+    async fn admit(&self, request: &Request, meter: &Meter) -> Result<Permit, AskError> {
+        loop {
+            let permit = self.inner.pace.permit().await?;
+            let Some(Hold { wait, why }) = self.spend(request).await? else { return Ok(permit) };
+            drop(permit);
+            if wait > self.inner.patience.max_wait {
+                return Err(AskError::ComeBack { wait, detail: why });
+            }
+            if wait >= WORTH_TELLING {
+                tracing::info!(request = %self.describe(request), "waiting {}: {why}", spell(wait));
+            }
+            self.wait(wait, meter).await;
+        }
+    }
+
+    async fn spend(&self, request: &Request) -> Result<Option<Hold>, AskError> {
+        if request.counters.is_empty() {
+            return Ok(None);
+        }
+        let (counters, now) = (request.counters.clone(), self.inner.clock.now());
+        self.with_ledger(move |ledger| ledger.spend(&counters, now)).await
+    }
+
+    /// Tells the ledger, and so all other runs, of a wait that PostHog named.
+    async fn note(&self, request: &Request, fault: &Fault, meter: &Meter) -> Result<(), AskError> {
+        if fault.kind != Kind::Throttled {
+            return Ok(());
+        }
+        meter.was_throttled();
+        let (Some(after), false) = (fault.after, request.counters.is_empty()) else {
+            return Ok(());
+        };
+        let (counters, now) = (request.counters.clone(), self.inner.clock.now());
+        self.with_ledger(move |ledger| ledger.block(&counters, now.plus(after), now)).await
+    }
+
+    /// SQLite may wait for another process: not on a thread that serves sockets.
+    async fn with_ledger<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Ledger) -> T + Send + 'static,
+    ) -> Result<T, AskError> {
+        let ledger = Arc::clone(&self.inner.ledger);
+        // Fails only while the runtime shuts down.
+        tokio::task::spawn_blocking(move || work(&ledger)).await.map_err(|_| AskError::Stopped)
+    }
+
+    async fn wait(&self, wait: Duration, meter: &Meter) {
+        meter.waits(wait);
+        self.inner.clock.wait(wait).await;
+    }
+
+    /// Sends once.
+    async fn attempt<I: Intake>(&self, request: &Request, intake: &mut I) -> Result<Head, Setback> {
+        let mut answer = self.inner.transport.send(request, self.inner.clock.now()).await?;
+        let refusal = match answer.facts.status {
+            200..=299 => Refusal::default(),
+            _ => answer.refusal().await,
+        };
+        let date = answer.facts.date;
+        if let Some(date) = date {
+            let ahead = date.micros() - self.inner.clock.now().micros();
+            self.inner.ahead.store(ahead, Ordering::Relaxed);
+        }
+        match judge(&answer.facts, &refusal) {
+            Verdict::Accept => answer.pour(intake).await.map(|()| Head { date }),
+            Verdict::Retry(fault) => Err(Setback::Fault(fault)),
+            Verdict::Smaller { status, detail } => {
+                Err(Setback::Final(AskError::TooMuch { status, detail }))
+            }
+            Verdict::Fail(error) => Err(Setback::Final(error)),
+        }
+    }
+}
