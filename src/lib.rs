@@ -6,3 +6,4 @@ pub mod cursor;
 pub mod http;
 pub mod record;
 pub mod schema;
+pub mod spec;
