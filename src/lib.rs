@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod cursor;
+pub mod fetch;
 pub mod http;
 pub mod record;
 pub mod schema;
