@@ -8,3 +8,4 @@ pub mod http;
 pub mod record;
 pub mod schema;
 pub mod spec;
+pub mod target;

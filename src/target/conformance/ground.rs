@@ -1,0 +1,133 @@
+//! Places to play the situations in, and what a reader sees there.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::value::RawValue;
+
+use super::{Place, TempDir};
+
+/// The object all situations write.
+pub(super) const OBJECT: &str = "posthog.people";
+
+/// An empty place of one kind.
+pub(super) struct Ground {
+    pub(super) home: TempDir,
+    pub(super) place: Place,
+}
+
+impl Ground {
+    pub(super) fn sqlite() -> Self {
+        let home = TempDir::new().unwrap();
+        let place = Place::Sqlite(home.path().join("not/yet/lake.db"));
+        Self { home, place }
+    }
+
+    pub(super) fn jsonl() -> Self {
+        let home = TempDir::new().unwrap();
+        let place = Place::Files(home.path().join("not/yet"));
+        Self { home, place }
+    }
+
+    /// A place of the same kind elsewhere.
+    pub(super) fn place_at(&self, path: &Path) -> Place {
+        match self.place {
+            Place::Sqlite(_) => Place::Sqlite(path.into()),
+            Place::Files(_) => Place::Files(path.into()),
+        }
+    }
+
+    /// The rows a reader sees, each the text of its columns, sorted.
+    pub(super) fn rows(&self, columns: &[&str]) -> Vec<String> {
+        let mut rows = match &self.place {
+            Place::Sqlite(path) => table_rows(path, columns),
+            Place::Files(root) => folder_rows(&root.join("posthog/people"), columns),
+        };
+        rows.sort();
+        rows
+    }
+
+    /// Takes rows away behind hogline's back.
+    pub(super) fn lose_rows(&self) {
+        match &self.place {
+            Place::Sqlite(path) => {
+                let db = rusqlite::Connection::open(path).unwrap();
+                db.execute("DELETE FROM posthog_people WHERE id = 2", []).unwrap();
+            }
+            Place::Files(root) => {
+                let folder = root.join("posthog/people");
+                let file = listed(&folder).pop().unwrap();
+                std::fs::File::create(folder.join(file)).unwrap();
+            }
+        }
+    }
+}
+
+fn table_rows(path: &Path, columns: &[&str]) -> Vec<String> {
+    let db = rusqlite::Connection::open(path).unwrap();
+    let texts: Vec<String> = columns
+        .iter()
+        .map(|name| name.replace('"', "\"\""))
+        .map(|name| format!("ifnull(CAST(t.\"{name}\" AS TEXT), '∅')"))
+        .collect();
+    let sql = format!("SELECT {} FROM posthog_people AS t", texts.join(" || '|' || "));
+    match db.prepare(&sql) {
+        Ok(mut statement) => {
+            statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        }
+        Err(err) if err.to_string().contains("no such table") => Vec::new(),
+        Err(err) => panic!("{err}"),
+    }
+}
+
+/// The files that a folder's manifest lists.
+fn listed(folder: &Path) -> Vec<String> {
+    let Ok(text) = std::fs::read_to_string(folder.join("_manifest.json")) else { return vec![] };
+    let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let name = |file: &serde_json::Value| file["name"].as_str().unwrap().to_owned();
+    manifest["files"].as_array().unwrap().iter().map(name).collect()
+}
+
+/// Reads a log as its readers are told to: of a key's lines the greatest by time and then
+/// by `_hogline_seq`, and columns that a line lacks from the lines before.
+fn folder_rows(folder: &Path, columns: &[&str]) -> Vec<String> {
+    type Line = BTreeMap<String, Option<String>>;
+    let mut lines: Vec<(Option<String>, u64, Line)> = Vec::new();
+    for file in listed(folder) {
+        for line in std::fs::read_to_string(folder.join(file)).unwrap().lines() {
+            let raw: BTreeMap<String, Box<RawValue>> = serde_json::from_str(line).unwrap();
+            let texts = raw.iter().map(|(name, raw)| (name.clone(), text_of(raw.get())));
+            let mut texts: Line = texts.collect();
+            let seq = texts.remove("_hogline_seq").flatten().map_or(0, |seq| seq.parse().unwrap());
+            lines.push((texts.get("at").cloned().flatten(), seq, texts));
+        }
+    }
+    lines.sort_by_key(|(at, seq, _)| (at.clone(), *seq));
+    let mut rows: BTreeMap<(u64, Option<String>), Line> = BTreeMap::new();
+    for (_, seq, line) in lines {
+        // Lines without a number are of a copy, which has each key once or no key at all.
+        let nth = if seq == 0 { rows.len() as u64 } else { 0 };
+        let key = line["id"].clone().unwrap_or_default();
+        let known = rows.keys().find(|(_, id)| seq > 0 && *id == Some(key.clone())).cloned();
+        let row = rows.entry(known.unwrap_or((nth, Some(key)))).or_default();
+        row.extend(line);
+    }
+    let shown = |row: &Line, name: &&str| match row.get(*name).cloned().flatten() {
+        None if *name == "id" => String::new(),
+        None => "∅".to_owned(),
+        // SQLite has numbers for truth.
+        Some(text) if *name == "b" => text.replace("true", "1").replace("false", "0"),
+        Some(text) => text,
+    };
+    let show = |row: &Line| columns.iter().map(|name| shown(row, name)).collect::<Vec<_>>();
+    rows.values().map(|row| show(row).join("|")).collect()
+}
+
+/// What SQL would show of a JSON value.
+fn text_of(raw: &str) -> Option<String> {
+    match raw {
+        "null" => None,
+        text if text.starts_with('"') => Some(serde_json::from_str(text).unwrap()),
+        other => Some(other.to_owned()),
+    }
+}

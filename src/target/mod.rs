@@ -1,0 +1,196 @@
+//! Where a stream's records end up: a table or a folder of files.
+//!
+//! The one idea: **rows and checkpoint become durable together.** A run calls
+//! [`Target::begin`] once, then for every page [`Target::write`] for each batch
+//! and [`Target::commit`] with the checkpoint that is true once the page is in;
+//! a page that broke off is forgotten with [`Target::abandon`]. A full copy ends
+//! with [`Target::publish`]. Nothing in here has heard of HTTP.
+
+#[cfg(test)]
+mod conformance;
+mod file;
+mod jsonl;
+mod sqlite;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::checkpoint::{Checkpoint, StreamKey};
+use crate::record::batch::Batch;
+use crate::record::repair::Repairs;
+use crate::schema::Schema;
+
+/// Where a connection of the configuration keeps its objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A SQLite database file; objects are its tables.
+    Sqlite(PathBuf),
+    /// A folder; objects are folders of JSON lines below it.
+    Files(PathBuf),
+}
+
+/// What a target is opened for.
+#[derive(Debug, Clone)]
+pub struct Opening<'a> {
+    /// The stream, as its checkpoint names it.
+    pub key: &'a StreamKey,
+    /// The object, as the user wrote it: `posthog.events`.
+    pub object: &'a str,
+    /// The columns known before the first row.
+    pub schema: Arc<Schema>,
+}
+
+/// Opens one stream's end point and proves that it can be written, leaving nothing behind.
+///
+/// # Errors
+/// When it cannot be written, or holds what this program did not make or is too old to read.
+pub fn open(place: &Place, opening: &Opening<'_>) -> Result<Box<dyn Target>, TargetError> {
+    match place {
+        Place::Sqlite(path) => Ok(Box::new(sqlite::SqliteTarget::open(path, opening)?)),
+        Place::Files(root) => Ok(Box::new(jsonl::JsonlTarget::open(root, opening)?)),
+    }
+}
+
+/// How many rows an object holds in a SQLite database.
+///
+/// # Errors
+/// When it cannot be counted.
+pub fn count_rows(path: &Path, object: &str) -> Result<u64, TargetError> {
+    sqlite::count_rows(path, object).map_err(|err| TargetError {
+        target: path.display().to_string(),
+        cause: err.to_string(),
+        hint: "look at the errors of the run that filled it".into(),
+    })
+}
+
+/// The name an object has inside a place; two streams with one name would mix their rows.
+pub fn name_in(place: &Place, object: &str) -> String {
+    match place {
+        // One table in SQLite, however its name is spelt.
+        Place::Sqlite(_) => sqlite::table_of(object).to_ascii_lowercase(),
+        Place::Files(_) => file::folder_of(object).unwrap_or_else(|| object.to_owned()),
+    }
+}
+
+/// How a run's rows meet those that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// Rows are added, or replace the row with their key; others stay.
+    Merge,
+    /// The table is emptied with the first commit; its definition, indexes and grants stay.
+    Truncate,
+    /// A complete new copy grows beside the old one, which readers see until [`Target::publish`].
+    Replace,
+    /// As [`Load::Replace`], going on with the copy that an interrupted run began.
+    ResumeReplace,
+}
+
+/// What was found beside the data when a target was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recall {
+    /// No checkpoint of this stream: nothing was ever loaded here, or all of it is gone.
+    Nothing,
+    /// The checkpoint, and the rows it names as witnesses are there.
+    Found(Checkpoint),
+    /// The checkpoint is there, but what it vouches for is not: says what is missing.
+    Damaged(Checkpoint, String),
+}
+
+/// What writing a batch did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Rows whose key was not there.
+    pub new: u64,
+    /// Rows that replaced other content under their key.
+    pub updated: u64,
+    /// Rows that were there with the same content, or a newer copy of them was; nothing was written.
+    pub unchanged: u64,
+    /// Values that had to be changed to fit, by column; not those the batch came with.
+    pub repairs: Repairs,
+}
+
+/// What writing a batch a second time does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// Nothing: rows are found by their key.
+    Harmless,
+    /// The rows appear twice; the one with the greater `_hogline_seq` counts.
+    Repeats,
+}
+
+/// One stream's end point. Called from one thread, blocking.
+///
+/// The promises, each held by the conformance suite:
+/// - After [`Target::commit`] returns, the rows written since the last commit and the
+///   checkpoint survive a crash; before that, neither is visible to a reader.
+/// - [`Target::abandon`] leaves exactly what the last commit left.
+/// - Rows loaded with [`Load::Replace`] are invisible until [`Target::publish`], which
+///   swaps them in at once: a reader sees the old copy or the new one.
+/// - A row whose content did not change is not rewritten, and a column that the batch's
+///   schema does not know keeps what is stored.
+/// - Of two rows with one key the one that is greater by the schema's `newest_by` stays.
+/// - A batch with a longer schema adds columns; no row is refused for its values.
+pub trait Target: Send {
+    /// What a second delivery of the same rows does here.
+    fn on_replay(&self) -> Replay;
+
+    /// Reads the checkpoint stored beside the data and looks whether its witnesses are there.
+    ///
+    /// # Errors
+    /// When the target cannot be read.
+    fn recall(&mut self) -> Result<Recall, TargetError>;
+
+    /// Proves that this target can be written, and makes ready for rows.
+    ///
+    /// Returns false for [`Load::ResumeReplace`] where no unfinished copy exists; nothing
+    /// has happened then.
+    ///
+    /// # Errors
+    /// When the target cannot be written.
+    fn begin(&mut self, load: Load) -> Result<bool, TargetError>;
+
+    /// Takes a batch into the open page; it is not durable yet.
+    ///
+    /// # Errors
+    /// When the target refuses; the page must then be abandoned.
+    fn write(&mut self, batch: &Batch) -> Result<Written, TargetError>;
+
+    /// Makes the open page and `checkpoint` durable together.
+    ///
+    /// # Errors
+    /// When either cannot be made durable; neither is then.
+    fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), TargetError>;
+
+    /// Forgets the open page.
+    ///
+    /// # Errors
+    /// When the target cannot be brought back to the last commit.
+    fn abandon(&mut self) -> Result<(), TargetError>;
+
+    /// Ends the load: swaps in a new copy where one was made, and stores `checkpoint` with it.
+    ///
+    /// # Errors
+    /// When the swap failed; readers then still see the old copy.
+    fn publish(&mut self, checkpoint: &Checkpoint) -> Result<(), TargetError>;
+}
+
+/// Why a target could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{target}: {cause}")]
+pub struct TargetError {
+    /// The table or folder, as the user would name it.
+    pub target: String,
+    /// What happened, in the target's own words.
+    pub cause: String,
+    /// What the user can do.
+    pub hint: String,
+}
+
+/// Proves that `folder` could take a file: it, or the nearest folder above it that exists.
+fn probe_folder(folder: &Path) -> std::io::Result<()> {
+    let exists = folder.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
+    let nearest = exists.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let probe = nearest.join(format!(".hogline-probe-{}", uuid::Uuid::new_v4()));
+    std::fs::File::create_new(&probe)?;
+    std::fs::remove_file(&probe)
+}

@@ -1,0 +1,167 @@
+//! The one statement that writes a row, and how values become its parameters.
+//!
+//! A row meets the copy that is there under its key: it replaces that copy only
+//! where a column this schema knows differs and the row is not the older one.
+//! Columns the schema does not know are not mentioned, so they keep their values.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::Null;
+use rusqlite::{Connection, Result, Statement};
+
+use crate::record::batch::{Batch, Row};
+use crate::record::repair::Repairs;
+use crate::record::value::Value;
+use crate::schema::{ColumnType, Schema};
+use crate::target::Written;
+use crate::target::sqlite::table::{key_names, quote};
+
+/// Notices when a row meets another under its key: the statement calls it then.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Met(Arc<AtomicBool>);
+
+impl Met {
+    /// Makes `_hogline_met()` known to a connection.
+    pub(super) fn register(&self, db: &Connection) -> Result<()> {
+        let met = Arc::clone(&self.0);
+        db.create_scalar_function("_hogline_met", 0, FunctionFlags::SQLITE_UTF8, move |_| {
+            met.store(true, Ordering::Relaxed);
+            Ok(true)
+        })
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// The statement for rows of one schema into one table.
+#[derive(Debug)]
+pub(super) struct Upsert {
+    pub(super) schema: Arc<Schema>,
+    sql: String,
+    /// The columns it writes, by index, in the order of its parameters.
+    columns: Vec<usize>,
+}
+
+impl Upsert {
+    pub(super) fn new(table: &str, schema: &Arc<Schema>) -> Self {
+        let is_key = |index: &usize| schema.primary_key.contains(index);
+        let known = |index: &usize| schema.columns[*index].is_known();
+        let columns: Vec<usize> =
+            (0..schema.columns.len()).filter(|index| known(index) || is_key(index)).collect();
+        let name = |index: &usize| quote(&schema.columns[*index].name);
+        let names: Vec<String> = columns.iter().map(name).collect();
+        let places = vec!["?"; columns.len()].join(",");
+        let insert =
+            format!("INSERT INTO {} ({}) VALUES ({places})", quote(table), names.join(","));
+        let others: Vec<String> = columns.iter().filter(|index| !is_key(index)).map(name).collect();
+        let newest: Vec<String> =
+            schema.newest_by.iter().filter(|index| known(index)).map(name).collect();
+        let sql = insert + &conflict(&quote(table), &key_names(schema), &others, &newest);
+        Self { schema: Arc::clone(schema), sql, columns }
+    }
+
+    /// Writes the rows of a batch and counts what that did.
+    pub(super) fn write(&self, db: &Connection, batch: &Batch, met: &Met) -> Result<Written> {
+        let mut statement = db.prepare_cached(&self.sql)?;
+        let mut written = Written::default();
+        for row in batch.rows() {
+            met.take();
+            self.bind(&mut statement, &row, &mut written.repairs)?;
+            let changed = statement.raw_execute()? > 0;
+            match (changed, met.take()) {
+                (true, false) => written.new += 1,
+                (true, true) => written.updated += 1,
+                (false, _) => written.unchanged += 1,
+            }
+        }
+        Ok(written)
+    }
+
+    fn bind(
+        &self,
+        statement: &mut Statement<'_>,
+        row: &Row<'_>,
+        repairs: &mut Repairs,
+    ) -> Result<()> {
+        for (place, &index) in self.columns.iter().enumerate() {
+            let column = &self.schema.columns[index];
+            let mut value = row.value(index, repairs);
+            if value == Value::Null && self.schema.primary_key.contains(&index) {
+                // NULLs are all different in a key: the row would come again with every run.
+                value = Value::Text("".into());
+                repairs.note(&column.name);
+            }
+            bind_value(statement, place + 1, &value, column.kind)?;
+        }
+        Ok(())
+    }
+}
+
+/// What happens to a row whose key is there; nothing to say where there is no key.
+fn conflict(table: &str, key: &[String], others: &[String], newest: &[String]) -> String {
+    if key.is_empty() {
+        return String::new();
+    }
+    let target = format!(" ON CONFLICT ({}) DO ", key.join(","));
+    if others.is_empty() {
+        return target + "NOTHING";
+    }
+    let both = |shape: fn(&str, &str) -> String, names: &[String]| {
+        let side = |of: &str| names.iter().map(|n| shape(of, n)).collect::<Vec<_>>().join(",");
+        (side("excluded"), side(table))
+    };
+    let set: Vec<String> = others.iter().map(|n| format!("{n} = excluded.{n}")).collect();
+    // Row values, not a chain of OR: SQLite bounds an expression's depth.
+    let (incoming, stored) = both(|of, name| format!("{of}.{name}"), others);
+    let mut sql = format!(
+        "{target}UPDATE SET {} WHERE ({stored}) IS NOT ({incoming}) AND _hogline_met()",
+        set.join(",")
+    );
+    if !newest.is_empty() {
+        let lowest_null =
+            |of: &str, name: &str| format!("{of}.{name} IS NOT NULL, ifnull({of}.{name}, '')");
+        let (incoming, stored) = both(lowest_null, newest);
+        sql += &format!(" AND ({incoming}) >= ({stored})");
+    }
+    sql
+}
+
+/// Gives a value to a parameter, as a column of this type keeps it.
+pub(super) fn bind_value(
+    statement: &mut Statement<'_>,
+    place: usize,
+    value: &Value<'_>,
+    kind: ColumnType,
+) -> Result<()> {
+    match value {
+        Value::Null => statement.raw_bind_parameter(place, Null),
+        Value::Bool(yes) => statement.raw_bind_parameter(place, yes),
+        Value::Bigint(number) => statement.raw_bind_parameter(place, number),
+        Value::Double(number) => statement.raw_bind_parameter(place, number),
+        Value::Timestamp(at) => statement.raw_bind_parameter(place, at.text().as_str()),
+        Value::Date(at) => statement.raw_bind_parameter(place, at.text().day()),
+        Value::Text(text) if is_numeric(kind) && loses_digits(text) => {
+            statement.raw_bind_parameter(place, text.as_bytes())
+        }
+        Value::Text(text) | Value::Json(text) => statement.raw_bind_parameter(place, text.as_ref()),
+    }
+}
+
+fn is_numeric(kind: ColumnType) -> bool {
+    matches!(kind, ColumnType::Bool | ColumnType::Bigint | ColumnType::Double)
+}
+
+/// Whether SQLite would turn this text, in a numeric column, into a number that is not it.
+///
+/// A numeric column makes a REAL of any text that spells a number: forty digits would keep
+/// sixteen and `1e400` would be infinite. As a blob they stay (`CAST(… AS TEXT)` shows them).
+fn loses_digits(text: &str) -> bool {
+    let Ok(number) = text.trim().parse::<f64>() else { return false };
+    let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    digits > 0 && (digits > 15 || !number.is_finite())
+}

@@ -1,0 +1,60 @@
+//! Whether a table still holds the rows that a checkpoint names.
+//!
+//! A checkpoint beside an emptied or rebuilt table would let a run go on after a
+//! gap; a few keys that must be found tell. It only reads.
+
+use rusqlite::{Connection, Result};
+
+use crate::checkpoint::Checkpoint;
+use crate::record::value::{self, Value};
+use crate::schema::{Column, Schema};
+use crate::target::sqlite::{table, upsert};
+
+/// Says what of a checkpoint's witnesses is not in `table`; nothing where all are.
+pub(super) fn missing(
+    db: &Connection,
+    table: &str,
+    schema: &Schema,
+    checkpoint: &Checkpoint,
+) -> Result<Option<String>> {
+    let existing = table::columns(db, table)?;
+    if existing.is_empty() {
+        let was_there = checkpoint.sequence > 0 || !checkpoint.witnesses.is_empty();
+        return Ok(was_there.then(|| format!("table `{table}` is gone")));
+    }
+    let key: Vec<&Column> = schema.primary_key.iter().map(|&i| &schema.columns[i]).collect();
+    let is_there = |column: &&&Column| {
+        existing.iter().any(|have| have.name.eq_ignore_ascii_case(&column.name))
+    };
+    if let Some(column) = key.iter().find(|column| !is_there(column)) {
+        return Ok(Some(format!("table `{table}` has no column `{}`", column.name)));
+    }
+    for witness in checkpoint.witnesses.iter().filter(|_| !key.is_empty()) {
+        if !holds(db, table, &key, witness)? {
+            return Ok(Some(format!("table `{table}` has no row with the key {witness}")));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the row with a key is there.
+fn holds(db: &Connection, table: &str, key: &[&Column], witness: &str) -> Result<bool> {
+    let parts: Vec<Option<String>> = serde_json::from_str(witness).unwrap_or_default();
+    if parts.len() != key.len() {
+        return Ok(false);
+    }
+    let table = table::quote(table);
+    // With the table's name before it: a lone "name" that is no column would be a text.
+    let test = |column: &&Column| format!("{table}.{} = ?", table::quote(&column.name));
+    let tests = key.iter().map(test).collect::<Vec<_>>().join(" AND ");
+    let mut statement = db.prepare(&format!("SELECT 1 FROM {table} WHERE {tests}"))?;
+    for (place, (part, column)) in parts.into_iter().zip(key).enumerate() {
+        let value = match part.unwrap_or_default() {
+            empty if empty.is_empty() => Value::Text("".into()),
+            text => value::convert_text(text.into(), column.kind).0,
+        };
+        upsert::bind_value(&mut statement, place + 1, &value, column.kind)?;
+    }
+    let found = statement.raw_query().next()?.is_some();
+    Ok(found)
+}
