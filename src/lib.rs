@@ -8,4 +8,5 @@ pub mod http;
 pub mod record;
 pub mod schema;
 pub mod spec;
+pub mod state;
 pub mod target;
