@@ -6,6 +6,7 @@ pub mod cursor;
 pub mod fetch;
 pub mod http;
 pub mod record;
+pub mod sandbox;
 pub mod schema;
 pub mod spec;
 pub mod state;
