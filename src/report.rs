@@ -1,0 +1,296 @@
+//! What the user sees while a run goes on and after it ended.
+//!
+//! The only module that prints. Results go to stdout, progress and failures to
+//! stderr, and every byte of either passes the redactor first.
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::config::Mode;
+use crate::config::secret::redact;
+use crate::cursor::Timestamp;
+use crate::error::Failure;
+use crate::http::Meter;
+use crate::record::repair::Repairs;
+use crate::target::Written;
+
+pub use table::Table;
+
+/// Writes a result to stdout. A reader that went away is no failure of ours.
+pub fn print(text: &str) {
+    write_all(&mut io::stdout().lock(), text);
+}
+
+/// Writes progress or a failure to stderr.
+pub fn tell(text: &str) {
+    write_all(&mut io::stderr().lock(), text);
+}
+
+fn write_all(out: &mut dyn Write, text: &str) {
+    let written = writeln!(out, "{}", redact(text)).and_then(|()| out.flush());
+    // Nobody is left to tell.
+    drop(written);
+}
+
+/// A stderr for logs that hides secrets.
+#[derive(Debug, Clone, Copy)]
+pub struct RedactedStderr;
+
+impl Write for RedactedStderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(redact(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Rows by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Rows {
+    /// Not there before.
+    pub new: u64,
+    /// There with other content.
+    pub updated: u64,
+    /// There with the same content.
+    pub unchanged: u64,
+    /// Of the new ones, those that arrived behind the cursor.
+    pub late: u64,
+}
+
+impl Rows {
+    fn add(&mut self, other: Self) {
+        self.new += other.new;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.late += other.late;
+    }
+
+    /// All that were delivered.
+    pub fn seen(self) -> u64 {
+        self.new + self.updated + self.unchanged
+    }
+}
+
+/// Counts what happens to a stream while it is replicated.
+#[derive(Debug)]
+pub struct Tally {
+    stream: String,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: Option<Instant>,
+    ended: bool,
+    path: Option<String>,
+    rows: Rows,
+    page: Rows,
+    repairs: Repairs,
+    page_repairs: Repairs,
+    reached: Option<Timestamp>,
+}
+
+impl Tally {
+    /// Begins to count for a stream.
+    pub fn of(stream: &str) -> Arc<Self> {
+        Arc::new(Self { stream: stream.to_owned(), counts: Mutex::default() })
+    }
+
+    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn begin(&self) {
+        self.counts().begun = Some(Instant::now());
+        tell(&format!("{}: begins", self.stream));
+    }
+
+    pub(crate) fn end(&self, complete: bool) {
+        let line = self.line();
+        self.counts().ended = true;
+        let outcome = if complete { "complete" } else { "stopped" };
+        tell(&format!("{}: {outcome}, {line}", self.stream));
+    }
+
+    pub(crate) fn read_by(&self, path: &str) {
+        self.counts().path = Some(path.to_owned());
+    }
+
+    pub(crate) fn add(&self, written: &Written, arrived: &Repairs, late: bool) {
+        let Written { new, updated, unchanged, repairs } = written;
+        let late = if late { *new } else { 0 };
+        let rows = Rows { new: *new, updated: *updated, unchanged: *unchanged, late };
+        let mut counts = self.counts();
+        counts.page.add(rows);
+        counts.page_repairs.add(repairs);
+        counts.page_repairs.add(arrived);
+    }
+
+    pub(crate) fn commit_page(&self) {
+        let mut counts = self.counts();
+        let (page, repairs) =
+            (std::mem::take(&mut counts.page), std::mem::take(&mut counts.page_repairs));
+        counts.rows.add(page);
+        counts.repairs.add(&repairs);
+    }
+
+    pub(crate) fn void_page(&self) {
+        let mut counts = self.counts();
+        counts.page = Rows::default();
+        counts.page_repairs = Repairs::default();
+    }
+
+    pub(crate) fn reach(&self, at: Option<Timestamp>) {
+        let mut counts = self.counts();
+        counts.reached = at.or(counts.reached);
+    }
+
+    /// Rows and speed so far, in a line.
+    fn line(&self) -> String {
+        let counts = self.counts();
+        let rows = counts.rows.seen();
+        let seconds = counts.begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+        let at = counts.reached.map(|at| format!(", at {at}")).unwrap_or_default();
+        let unit = if rows == 1 { "row" } else { "rows" };
+        format!("{rows} {unit} in {seconds:.1} s{at}")
+    }
+
+    fn is_running(&self) -> bool {
+        let counts = self.counts();
+        counts.begun.is_some() && !counts.ended
+    }
+}
+
+/// Tells every half minute how far each running stream is, until dropped.
+pub async fn watch_progress(tallies: &[Arc<Tally>]) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(30));
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        for tally in tallies.iter().filter(|tally| tally.is_running()) {
+            tell(&format!("{}: {}", tally.stream, tally.line()));
+        }
+    }
+}
+
+/// How a stream's replication ended.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// The stream.
+    pub stream: String,
+    /// Where its rows went.
+    pub object: String,
+    /// How it was loaded.
+    pub mode: &'static str,
+    /// The way it was read.
+    pub read_by: Option<String>,
+    /// What became of its rows.
+    pub rows: Rows,
+    /// Values changed to fit, by column.
+    pub repairs: BTreeMap<String, u64>,
+    /// Requests sent, retries included.
+    pub requests: u64,
+    /// Seconds spent waiting for quotas and after refusals.
+    pub waited_seconds: f64,
+    /// Seconds from beginning to end.
+    pub seconds: f64,
+    /// Up to when the stream is complete, where it is.
+    pub complete_to: Option<Timestamp>,
+    /// Why it is not.
+    #[serde(skip)]
+    pub failure: Option<Failure>,
+    /// The same, as text.
+    pub error: Option<String>,
+}
+
+impl Outcome {
+    pub(crate) fn new(
+        (stream, object): (String, String),
+        mode: Mode,
+        tally: Arc<Tally>,
+        meter: &Meter,
+        took: Duration,
+        complete_to: Option<Timestamp>,
+        failure: Option<Failure>,
+    ) -> Self {
+        let counts = tally.counts();
+        Self {
+            stream,
+            object,
+            mode: mode.name(),
+            read_by: counts.path.clone(),
+            rows: counts.rows,
+            repairs: counts.repairs.iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+            requests: meter.requests(),
+            waited_seconds: meter.waited().as_secs_f64(),
+            seconds: took.as_secs_f64(),
+            complete_to,
+            error: failure.as_ref().map(|failure| redact(&failure.to_string()).into_owned()),
+            failure,
+        }
+    }
+}
+
+/// The summary of a run, as a table and what there is to say below it.
+pub fn summary(outcomes: &[Outcome]) -> String {
+    let mut table = Table::new(&[
+        "stream",
+        "mode",
+        "read by",
+        "new",
+        "updated",
+        "unchanged",
+        "late",
+        "repaired",
+        "requests",
+        "waited",
+        "outcome",
+    ]);
+    for outcome in outcomes {
+        table.row(vec![
+            outcome.stream.clone(),
+            outcome.mode.into(),
+            outcome.read_by.clone().unwrap_or_else(|| "–".into()),
+            outcome.rows.new.to_string(),
+            outcome.rows.updated.to_string(),
+            outcome.rows.unchanged.to_string(),
+            outcome.rows.late.to_string(),
+            outcome.repairs.values().sum::<u64>().to_string(),
+            outcome.requests.to_string(),
+            format!("{:.1} s", outcome.waited_seconds),
+            match (&outcome.failure, outcome.complete_to) {
+                (None, Some(to)) => format!("complete to {}Z", &to.text().as_str()[..19]),
+                _ => "stopped".into(),
+            },
+        ]);
+    }
+    let mut text = table.to_string();
+    for outcome in outcomes.iter().filter(|outcome| !outcome.repairs.is_empty()) {
+        for (column, count) in &outcome.repairs {
+            let values = if *count == 1 { "value" } else { "values" };
+            text += &format!("\nrepaired: {count} {values} of {}.{column}", outcome.stream);
+        }
+    }
+    text
+}
+
+/// A run's report as JSON; `version` tells how to read it.
+pub fn as_json(outcomes: &[Outcome], exit: u8) -> String {
+    #[derive(Serialize)]
+    struct Report<'a> {
+        version: u32,
+        exit: u8,
+        streams: &'a [Outcome],
+    }
+    serde_json::to_string_pretty(&Report { version: 1, exit, streams: outcomes })
+        .unwrap_or_default()
+}

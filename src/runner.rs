@@ -1,0 +1,362 @@
+//! Where stages meet: streams are read and written side by side.
+//!
+//! Every stream has one task that reads and one thread that writes, with a bounded
+//! channel between them: rows are written while their page still arrives, and neither
+//! side runs ahead of the other. The writer alone moves the checkpoint,
+//! after the rows. A stop drops the readers; writers then forget the open page and
+//! leave what is committed.
+
+#[cfg(test)]
+mod model;
+mod writer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::checkpoint::{Checkpoint, StreamKey};
+use crate::config::Mode;
+use crate::cursor::{Copying, Interval, Leg, Open, Position, Purpose, Timestamp};
+use crate::error::{Exit, Failure};
+use crate::fetch::{Delivery, FetchError, Reader, Source, SqlDialect};
+use crate::http::{Client, Meter};
+use crate::plan::{self, Wish};
+use crate::report::{Outcome, Tally};
+use crate::spec::endpoint::{Endpoint, ReadPath};
+use crate::state::store::StateStore;
+use crate::target::{Load, Target, TargetError};
+
+use writer::Writer;
+
+/// Batches between reader and writer: enough to overlap them, at a quarter megabyte each.
+const HANDED_OVER: usize = 4;
+
+/// An unfinished copy older than this is begun anew: its first rows would be too old.
+const FRESH_COPY: Duration = Duration::from_secs(6 * 3600);
+
+/// A `Date` header has whole seconds: of two readings of one clock the later may be earlier by so much.
+const DATES_APART: Duration = Duration::from_secs(1);
+
+/// A stream that is ready to be replicated.
+pub struct Job {
+    /// What to read.
+    pub endpoint: Arc<Endpoint>,
+    /// How the user wants it.
+    pub wish: Wish,
+    /// Where its rows end up.
+    pub target: Box<dyn Target>,
+    /// How far it has come.
+    pub checkpoint: Checkpoint,
+}
+
+/// What all streams of a run share.
+pub struct Shared {
+    /// The connection.
+    pub client: Client,
+    /// The project's id.
+    pub project: String,
+    /// What is known of the server's SQL.
+    pub dialect: SqlDialect,
+    /// Where checkpoints follow.
+    pub state: Arc<StateStore>,
+    /// How long a row may take to become visible: no run reads closer to now.
+    pub safety_lag: Duration,
+    /// How many streams are read at once.
+    pub concurrency: usize,
+}
+
+/// Replicates every job and tells how each went, in the order of the jobs.
+pub async fn replicate(
+    jobs: Vec<Job>,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<Option<u8>>,
+    tallies: &[Arc<Tally>],
+) -> Vec<Outcome> {
+    let places = Arc::new(Semaphore::new(shared.concurrency.max(1)));
+    let mut running = JoinSet::new();
+    for ((n, job), tally) in jobs.into_iter().enumerate().zip(tallies.iter().cloned()) {
+        let (shared, stop) = (Arc::clone(&shared), stop.clone());
+        // Taken before the stream is spawned: streams begin in the order of the file.
+        let place = Arc::clone(&places).acquire_owned().await;
+        running.spawn(async move {
+            let outcome = replicate_one(job, &shared, stop, tally).await;
+            drop(place);
+            (n, outcome)
+        });
+    }
+    let mut outcomes = Vec::new();
+    while let Some(joined) = running.join_next().await {
+        match joined {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(err) => std::panic::resume_unwind(err.into_panic()),
+        }
+    }
+    outcomes.sort_by_key(|(n, _)| *n);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+async fn replicate_one(
+    job: Job,
+    shared: &Shared,
+    stop: watch::Receiver<Option<u8>>,
+    tally: Arc<Tally>,
+) -> Outcome {
+    let begun = Instant::now();
+    let (name, mode) = (job.name(), job.wish.mode);
+    tally.begin();
+    let meter = Meter::default();
+    let result = run_to_the_bound(job, shared, stop, &tally, &meter).await;
+    tally.end(result.is_ok());
+    let to = result.as_ref().ok().copied();
+    Outcome::new(name, mode, tally, &meter, begun.elapsed(), to, result.err())
+}
+
+/// Runs a stream up to a bound frozen now, after finishing a run that was interrupted.
+async fn run_to_the_bound(
+    mut job: Job,
+    shared: &Shared,
+    stop: watch::Receiver<Option<u8>>,
+    tally: &Arc<Tally>,
+    meter: &Meter,
+) -> Result<Timestamp, Failure> {
+    loop {
+        let now = shared.client.server_time().minus(shared.safety_lag);
+        let start = job.start(now);
+        let bound = start.bound;
+        job = job.prepare(start).await?;
+        job = run_once(job, bound, shared, stop.clone(), tally, meter).await?;
+        if !start.resumes || job.wish.mode != Mode::Incremental {
+            // A backfill vouches for its range alone.
+            let range = job.wish.range.filter(|_| job.wish.mode == Mode::Backfill);
+            return Ok(range.map_or(bound, |range| range.to.min(bound)));
+        }
+    }
+}
+
+impl Job {
+    /// The stream, and the table or folder it goes to.
+    fn name(&self) -> (String, String) {
+        let key = &self.checkpoint.key;
+        (key.stream.clone(), key.object.clone())
+    }
+
+    /// How to load, and up to where: an interrupted run keeps its bound.
+    fn start(&self, now: Timestamp) -> Start {
+        let position = &self.checkpoint.position;
+        let open = position.open.as_ref().filter(|open| open.bound <= now.plus(DATES_APART));
+        let goes_on_copying = |staged| {
+            position.copying.is_some_and(|copying| {
+                copying.staged == staged && now.since(copying.begun) < FRESH_COPY
+            })
+        };
+        let (load, goes_on) = match self.wish.mode {
+            Mode::FullRefresh => (Load::ResumeReplace, goes_on_copying(true)),
+            // Emptied already: what is there is this copy's.
+            Mode::Truncate => (Load::Merge, goes_on_copying(false)),
+            Mode::Backfill => (Load::Merge, open.is_some_and(|open| self.backfills(open))),
+            Mode::Incremental | Mode::Snapshot => (Load::Merge, position.copying.is_none()),
+        };
+        match open.filter(|_| goes_on) {
+            Some(open) => Start { load, bound: open.bound, resumes: true },
+            None => Start { load: fresh_load(self.wish.mode), bound: now, resumes: false },
+        }
+    }
+
+    /// Whether an interrupted run was reading the range that is wanted now.
+    fn backfills(&self, open: &Open) -> bool {
+        let wanted =
+            self.wish.range.and_then(|range| Interval::new(range.from, range.to.min(open.bound)));
+        let reads = |leg: &Leg| matches!(leg, Leg::Range { purpose: Purpose::Backfill, range, .. } if Some(*range) == wanted);
+        open.leg.iter().chain(&open.done).any(reads)
+    }
+
+    /// Makes the target ready, and the position.
+    async fn prepare(self, start: Start) -> Result<Self, Failure> {
+        let stream = self.endpoint.stream.clone();
+        let prepared = tokio::task::spawn_blocking(move || self.prepare_blocking(start)).await;
+        match prepared {
+            Ok(prepared) => prepared.map_err(|err| Failure::of_target(&stream, &err)),
+            Err(err) => std::panic::resume_unwind(err.into_panic()),
+        }
+    }
+
+    fn prepare_blocking(mut self, start: Start) -> Result<Self, TargetError> {
+        let Start { load, bound, mut resumes } = start;
+        if !self.target.begin(load)? {
+            self.target.begin(Load::Replace)?;
+            resumes = false;
+        }
+        let position = &mut self.checkpoint.position;
+        // A copy that was never whole tells nothing of what is in the target.
+        if !resumes && (load != Load::Merge || position.copying.is_some()) {
+            position.start_over();
+            self.checkpoint.witnesses.clear();
+            let copying = Copying { begun: bound, staged: load != Load::Truncate };
+            position.copying = (load != Load::Merge).then_some(copying);
+        }
+        position.begin_run(bound);
+        position.anchor = Some(self.wish.anchor);
+        Ok(self)
+    }
+}
+
+/// How a mode loads when it does not go on with anything.
+fn fresh_load(mode: Mode) -> Load {
+    match mode {
+        Mode::FullRefresh => Load::Replace,
+        Mode::Truncate => Load::Truncate,
+        Mode::Incremental | Mode::Backfill | Mode::Snapshot => Load::Merge,
+    }
+}
+
+/// How a run begins.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    load: Load,
+    bound: Timestamp,
+    /// It goes on with a run that was interrupted.
+    resumes: bool,
+}
+
+/// One run of a stream: reads in the best way that is open, writes as rows come.
+async fn run_once(
+    job: Job,
+    bound: Timestamp,
+    shared: &Shared,
+    mut stop: watch::Receiver<Option<u8>>,
+    tally: &Arc<Tally>,
+    meter: &Meter,
+) -> Result<Job, Failure> {
+    let (deliver, deliveries) = mpsc::channel(HANDED_OVER);
+    let reading = Reading { job: JobView::of(&job), bound, shared, meter, tally };
+    let writer = Writer::new(job, Arc::clone(&shared.state), Arc::clone(tally));
+    let writing = tokio::task::spawn_blocking(move || writer.write(deliveries));
+    let read = tokio::select! {
+        // A stop wins: what is in hand is void, what is committed stays.
+        biased;
+        signal = stopped(&mut stop) => {
+            let stream = format!("stream `{}`", reading.job.endpoint.stream);
+            Err(interrupted(&stream, signal))
+        }
+        read = reading.read(deliver) => read.map_err(|err| Failure::of_fetch(&reading.job.endpoint.stream, &err)),
+    };
+    let written = match writing.await {
+        Ok(written) => written,
+        Err(err) => std::panic::resume_unwind(err.into_panic()),
+    };
+    // Where both sides failed, the writer's error is the cause: the reader only lost its peer.
+    let job = written?;
+    read.map(|()| job)
+}
+
+/// What is said of something that a signal stopped.
+pub(crate) fn interrupted(what: &str, signal: u8) -> Failure {
+    Failure {
+        what: format!("{what} was stopped"),
+        cause: "the process was asked to stop".into(),
+        fix: "run again: it goes on after the last page that was committed".into(),
+        exit: Exit::Interrupted(signal),
+    }
+}
+
+/// Waits for a signal; for ever where none comes.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<Option<u8>>) -> u8 {
+    loop {
+        if let Some(signal) = *stop.borrow_and_update() {
+            return signal;
+        }
+        if stop.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// What the reading side needs of a job; the rest goes to the writer.
+struct JobView {
+    endpoint: Arc<Endpoint>,
+    wish: Wish,
+    position: Position,
+}
+
+impl JobView {
+    fn of(job: &Job) -> Self {
+        let Job { endpoint, wish, checkpoint, .. } = job;
+        let (endpoint, wish) = (Arc::clone(endpoint), wish.clone());
+        Self { endpoint, wish, position: checkpoint.position.clone() }
+    }
+}
+
+/// The reading side of one run.
+struct Reading<'a> {
+    job: JobView,
+    bound: Timestamp,
+    shared: &'a Shared,
+    meter: &'a Meter,
+    tally: &'a Tally,
+}
+
+impl Reading<'_> {
+    /// Reads in the first way that is open to us.
+    async fn read(&self, out: mpsc::Sender<Delivery>) -> Result<(), FetchError> {
+        let JobView { endpoint, wish, position } = &self.job;
+        let mut closed = None;
+        let mut paths = plan::paths(endpoint, wish, position).into_iter().peekable();
+        while let Some(path) = paths.next() {
+            match self.read_path(path, &out).await {
+                Err((err, true)) if err.is_closed_door() => {
+                    match paths.peek() {
+                        Some(next) => self.shared.dialect.tell_once(path, &err, next),
+                        // Not refused but broken: mending the first way would not help here.
+                        None if err.is_fault() => return Err(err),
+                        None => {}
+                    }
+                    // The first refusal names what is missing; later ones follow from it.
+                    closed.get_or_insert(err);
+                }
+                Err((err, _)) => return Err(err),
+                Ok(()) => {
+                    return out.send(Delivery::EndRun).await.map_err(|_| FetchError::Stopped);
+                }
+            }
+        }
+        Err(closed.unwrap_or(FetchError::Stopped))
+    }
+
+    /// Walks every leg; tells with an error whether nothing was delivered before it.
+    async fn read_path(
+        &self,
+        path: &ReadPath,
+        out: &mpsc::Sender<Delivery>,
+    ) -> Result<(), (FetchError, bool)> {
+        let JobView { endpoint, wish, position } = &self.job;
+        let schema = endpoint.schema(path, &|name| wish.wants(name));
+        let source = Source {
+            client: &self.shared.client,
+            meter: self.meter,
+            project: &self.shared.project,
+            dialect: &self.shared.dialect,
+        };
+        let mut reader =
+            Reader::new(&source, path, &Arc::new(schema), wish.wants_all(), out.clone());
+        self.tally.read_by(&path.name);
+        for (n, leg) in
+            plan::legs(endpoint, path, wish, position, self.bound).into_iter().enumerate()
+        {
+            let at = position.resume(leg, self.bound);
+            reader.walk(leg, at).await.map_err(|err| (err, n == 0 && !reader.has_delivered()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Names the stream of a job in state and target.
+pub fn stream_key(origin: &str, project: &str, endpoint: &Endpoint, object: String) -> StreamKey {
+    StreamKey {
+        origin: origin.to_owned(),
+        project: project.to_owned(),
+        stream: endpoint.stream.clone(),
+        object,
+    }
+}
