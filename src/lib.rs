@@ -1,6 +1,23 @@
 //! hogline moves data out of PostHog, and loses nothing.
+//!
+//! A record's way, in the order of the modules: [`config`] reads what the user
+//! wrote and [`spec`] what there is to read; [`plan`] decides which questions to ask;
+//! [`http`] asks them, [`fetch`] pages through the answers, [`record`] cuts them
+//! into rows of a [`schema`], a [`target`] makes them durable together with a
+//! [`checkpoint`], and [`state`] follows. [`runner`] is where stages meet, [`report`]
+//! tells the user, and [`command`] is one file a command, as [`cli`] spells them.
+//! [`sandbox`] plays PostHog for the demo and the tests; [`error`] is what the user is
+//! told when something did not work.
+//!
+//! Words, in the order a record meets them: a *connection* is an address with
+//! credentials; a *stream* is what is replicated from an *endpoint* of PostHog into a
+//! *target*; a *walk* (a [`Leg`](cursor::Leg)) is one question of a run, asked page by
+//! page up to a *bound* that was frozen when the run began; a *position* is how far a
+//! stream has come, and a *checkpoint* the stored fact that it is durable so far.
 
 pub mod checkpoint;
+pub mod cli;
+pub mod command;
 pub mod config;
 pub mod cursor;
 pub mod error;

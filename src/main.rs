@@ -1,3 +1,11 @@
-//! The `hogline` program.
+//! The `hogline` program: parses, calls the library, picks the exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use hogline::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    ExitCode::from(hogline::command::main(cli).code())
+}

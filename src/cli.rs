@@ -1,0 +1,139 @@
+//! What can be typed: commands, options and their help. No behaviour.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Replicates PostHog into your own database, and loses nothing.
+#[derive(Debug, Parser)]
+#[command(name = "hogline", version, about, long_about = None, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Tell more of what happens.
+    #[arg(short, long, global = true)]
+    pub debug: bool,
+    /// How log lines are written to stderr.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Replicate from a sandbox into SQLite, twice: no account needed.
+    Demo(DemoArgs),
+    /// Replicate the streams of a replication file.
+    Run(RunArgs),
+    /// Show the streams there are: key, cursor, modes, scope, columns.
+    Discover(DiscoverArgs),
+    /// Show or reset how far streams have come.
+    State(StateArgs),
+    /// Serve a PostHog look-alike with made-up data.
+    Sandbox(SandboxArgs),
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How results look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// An aligned table.
+    Table,
+    /// JSON.
+    Json,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The folder for the demo's database; what an earlier demo left there is removed.
+    #[arg(long, default_value = "hogline-demo")]
+    pub dir: PathBuf,
+    /// How many events the sandbox holds.
+    #[arg(long, default_value_t = 20_000)]
+    pub events: usize,
+}
+
+/// Options of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The replication file.
+    #[arg(short, long, value_name = "FILE")]
+    pub replication: PathBuf,
+    /// Only these streams of the file.
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub streams: Vec<String>,
+    /// Load all streams in this mode, whatever the file says.
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
+    /// The range to read in mode backfill, the end not included: 2026-01-01,2026-02-01.
+    #[arg(long, value_name = "FROM,TO")]
+    pub range: Option<String>,
+    /// The state database, or the folder it is in [default: state/ beside the replication file].
+    #[arg(long, value_name = "PATH")]
+    pub state: Option<PathBuf>,
+    /// Write the run's report to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+/// Options of `discover`.
+#[derive(Debug, Args)]
+pub struct DiscoverArgs {
+    /// A connection: also shows its own streams, and asks whether its PostHog answers SQL.
+    pub connection: Option<String>,
+    /// How the answer looks.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// Options of `state`.
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: StateAction,
+    /// The state database, or the folder it is in.
+    #[arg(long, global = true, value_name = "PATH", default_value = "state")]
+    pub state: PathBuf,
+}
+
+/// What can be done with the state.
+#[derive(Debug, Subcommand)]
+pub enum StateAction {
+    /// One line for every stream that has a checkpoint.
+    List,
+    /// Everything that is stored about a stream, as JSON.
+    Show {
+        /// The stream.
+        #[arg(long)]
+        stream: String,
+    },
+    /// Forget how far a stream has come: the next run loads it from the beginning.
+    Reset {
+        /// The stream.
+        #[arg(long)]
+        stream: String,
+    },
+}
+
+/// Options of `sandbox`.
+#[derive(Debug, Args)]
+pub struct SandboxArgs {
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1:8010")]
+    pub listen: SocketAddr,
+    /// How many events there are.
+    #[arg(long, default_value_t = 20_000)]
+    pub events: usize,
+}

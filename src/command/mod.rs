@@ -1,0 +1,93 @@
+//! The commands, one file each: a command reads as the list of its stages.
+
+mod demo;
+mod discover;
+mod run;
+mod sandbox;
+mod state;
+
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command, LogFormat};
+use crate::config::ConfigError;
+use crate::error::{Exit, Failure};
+use crate::report;
+
+/// Does what was asked and tells how it ended.
+pub fn main(cli: Cli) -> Exit {
+    start_log(&cli);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(err) => {
+            return told(&Failure::usage("cannot start", err.to_string(), "free some memory"));
+        }
+    };
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => demo::demo(&args).await,
+            Command::Run(args) => run::run(&args).await,
+            Command::Discover(args) => discover::discover(&args).await,
+            Command::State(args) => state::state(&args),
+            Command::Sandbox(args) => sandbox::sandbox(&args).await,
+        }
+    });
+    done.unwrap_or_else(|failure| told(&failure))
+}
+
+fn told(failure: &Failure) -> Exit {
+    report::tell(&format!("error: {failure}"));
+    failure.exit
+}
+
+fn start_log(cli: &Cli) {
+    let level = if cli.debug { "hogline=debug" } else { "hogline=info" };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_writer(|| report::RedactedStderr)
+        .with_target(false);
+    let started = match cli.log_format {
+        LogFormat::Text => log.with_ansi(false).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    if let Err(err) = started {
+        report::tell(&format!("the log could not be started: {err}"));
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(err: ConfigError) -> Self {
+        Self {
+            what: "the configuration is not right".into(),
+            cause: err.to_string(),
+            fix: String::new(),
+            exit: Exit::Usage,
+        }
+    }
+}
+
+/// Turns the signals that ask a process to stop into a value.
+fn stop_signal() -> Result<watch::Receiver<Option<u8>>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |err: std::io::Error| {
+        Failure::usage(
+            "cannot listen for signals",
+            err.to_string(),
+            "run on a system that has them",
+        )
+    };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let (send, stop) = watch::channel(None);
+    tokio::spawn(async move {
+        let number = tokio::select! {
+            // Either ends the run the same way; which is named does not matter.
+            _ = interrupt.recv() => 2,
+            _ = terminate.recv() => 15,
+        };
+        send.send_replace(Some(number));
+        // Keeps the channel open: a closed one would look like no signal.
+        std::future::pending::<()>().await;
+    });
+    Ok(stop)
+}

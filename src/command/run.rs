@@ -1,0 +1,180 @@
+//! `hogline run`: replicates the streams of a replication file.
+
+mod connect;
+mod jobs;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cli::RunArgs;
+use crate::config::{Connections, Mode, Replication};
+use crate::cursor::{Interval, Timestamp};
+use crate::error::{Exit, Failure, overall};
+use crate::report::{self, Outcome, Tally};
+use crate::runner;
+use crate::spec::registry::Registry;
+use crate::state::lock::{Lock, LockError};
+use crate::state::store::StateStore;
+
+pub(super) use connect::{answers_sql, connect, greet};
+pub(super) use jobs::unusable_state;
+
+/// What the command line adds to the file.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    pub(super) streams: Vec<String>,
+    pub(super) mode: Option<Mode>,
+    pub(super) range: Option<Interval>,
+}
+
+/// Runs the file that was named.
+pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let here = working_folder()?;
+    let connections = Connections::load(&here)?;
+    let options = options(args)?;
+    let state = state_path(args);
+    let outcomes = replicate(&args.replication, &connections, &here, &options, &state).await?;
+    report::print(&report::summary(&outcomes));
+    let exit = exit_of(&outcomes);
+    for failure in outcomes.iter().filter_map(|outcome| outcome.failure.as_ref()) {
+        report::tell(&format!("error: {failure}"));
+    }
+    if let Some(path) = &args.report {
+        let json = report::as_json(&outcomes, exit.code());
+        std::fs::write(path, json).map_err(|err| cannot_report(path, &err))?;
+    }
+    Ok(exit)
+}
+
+/// Replicates a file's streams: checks everything that can be checked before PostHog is asked.
+pub(super) async fn replicate(
+    file: &Path,
+    connections: &Connections,
+    base: &Path,
+    options: &Options,
+    state_path: &Path,
+) -> Result<Vec<Outcome>, Failure> {
+    let environment = connections.environment();
+    let Some(source) = Replication::source_of(file, environment)? else {
+        Replication::load(file, &Registry::load(&[])?.names(), environment)?;
+        return Ok(Vec::new());
+    };
+    let source = connections.posthog(&source)?;
+    let registry = Registry::load(&source.specs)?;
+    let replication = Replication::load(file, &registry.names(), environment)?;
+    let target = connections.target(&replication.target, base)?;
+
+    let _lock = Lock::take(state_path).map_err(|err| locked(&err))?;
+    let state = Arc::new(StateStore::open(state_path).map_err(|err| jobs::unusable_state(&err))?);
+    let begun = Timestamp::now();
+    let jobs = jobs::prepare(&registry, &replication, options, &source, &target, &state, begun)?;
+
+    let mut stop = super::stop_signal()?;
+    let client = connect(&source, &registry, connections)?;
+    tokio::select! {
+        // A stop wins: nothing has been read yet.
+        biased;
+        signal = runner::stopped(&mut stop) => return Err(runner::interrupted("the run", signal)),
+        greeted = greet(&client, &source) => greeted?,
+    }
+    let shared = Arc::new(runner::Shared {
+        client,
+        project: source.project_id.clone(),
+        dialect: Default::default(),
+        state: Arc::clone(&state),
+        safety_lag: source.inputs.safety_lag,
+        concurrency: source.inputs.concurrency,
+    });
+    let tallies: Vec<Arc<Tally>> = jobs.iter().map(|job| Tally::of(&job.endpoint.stream)).collect();
+    let outcomes = tokio::select! {
+        // The watcher never ends by itself.
+        () = report::watch_progress(&tallies) => Vec::new(),
+        outcomes = runner::replicate(jobs, shared, stop, &tallies) => outcomes,
+    };
+    jobs::record(&state, begun, exit_of(&outcomes).code(), &outcomes);
+    Ok(outcomes)
+}
+
+/// How a run with these outcomes ends.
+pub(super) fn exit_of(outcomes: &[Outcome]) -> Exit {
+    let exits = outcomes.iter().map(|outcome| outcome.failure.as_ref().map(|failure| failure.exit));
+    overall(&exits.collect::<Vec<_>>())
+}
+
+fn options(args: &RunArgs) -> Result<Options, Failure> {
+    let mode = args.mode.as_deref().map(mode).transpose()?;
+    let range = args.range.as_deref().map(range).transpose()?;
+    match (mode, range) {
+        (Some(Mode::Backfill), None) => Err(Failure::usage(
+            "mode backfill needs a range",
+            "--range is not given",
+            "add --range 2026-01-01,2026-02-01",
+        )),
+        (mode, Some(_)) if mode != Some(Mode::Backfill) => Err(Failure::usage(
+            "--range is for mode backfill",
+            "another mode reads from the cursor on, whatever the range",
+            "add --mode backfill, or leave --range out",
+        )),
+        _ => Ok(Options { streams: args.streams.clone(), mode, range }),
+    }
+}
+
+fn mode(text: &str) -> Result<Mode, Failure> {
+    text.parse().map_err(|message: String| Failure::usage("--mode is not right", message, ""))
+}
+
+fn range(text: &str) -> Result<Interval, Failure> {
+    let bounds = text.split_once(',').map(|(from, to)| (from.trim(), to.trim()));
+    let interval =
+        bounds.and_then(|(from, to)| Interval::new(Timestamp::parse(from)?, Timestamp::parse(to)?));
+    interval.ok_or_else(|| {
+        Failure::usage(
+            format!("--range: `{text}` is no range"),
+            "expected two times, the earlier one first; without a zone they are UTC",
+            "write --range 2026-01-01,2026-02-01",
+        )
+    })
+}
+
+pub(super) fn working_folder() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|err| {
+        Failure::usage("the working folder is gone", err.to_string(), "change to one that exists")
+    })
+}
+
+/// By default the state lies beside the replication file, wherever the command is run.
+fn state_path(args: &RunArgs) -> PathBuf {
+    match &args.state {
+        Some(path) => state_file(path),
+        None => {
+            let folder = args.replication.parent().unwrap_or(Path::new(""));
+            state_file(&folder.join("state"))
+        }
+    }
+}
+
+/// The state database at `path`, which may also be the folder it is in.
+pub(super) fn state_file(path: &Path) -> PathBuf {
+    match path.extension() {
+        Some(extension) if extension == "db" => path.to_path_buf(),
+        _ => path.join("hogline.db"),
+    }
+}
+
+pub(super) fn locked(err: &LockError) -> Failure {
+    Failure {
+        what: "another run is using this state".into(),
+        cause: err.to_string(),
+        fix: "wait until it ends; its lock goes with its process, even if it is killed".into(),
+        exit: Exit::Locked,
+    }
+}
+
+fn cannot_report(path: &Path, err: &std::io::Error) -> Failure {
+    Failure {
+        what: format!("the report cannot be written to {}", path.display()),
+        cause: err.to_string(),
+        fix: "name a file in a folder that can be written; the run itself is complete".into(),
+        exit: Exit::Target,
+    }
+}

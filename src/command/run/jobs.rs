@@ -1,0 +1,224 @@
+//! Streams made ready: plan and target checked before any request costs quota.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Options;
+use crate::checkpoint::Checkpoint;
+use crate::config::{Mode, Posthog, Replication, StreamConfig, TargetConnection};
+use crate::cursor::{Position, Timestamp};
+use crate::error::{Exit, Failure};
+use crate::plan::Wish;
+use crate::report::Outcome;
+use crate::runner::{Job, stream_key};
+use crate::spec::endpoint::Endpoint;
+use crate::spec::registry::Registry;
+use crate::state::store::{Run, RunStream, StateError, StateStore};
+use crate::state::{Agreement, compare};
+use crate::target::{self, Opening, Place, Recall};
+
+/// History that is read where nobody says how much: PostHog's longest range of one request.
+const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// Opens every stream's target and compares it with the state. Stops at the first thing that
+/// would make a run unsafe.
+pub(super) fn prepare(
+    registry: &Registry,
+    replication: &Replication,
+    options: &Options,
+    source: &Posthog,
+    target: &TargetConnection,
+    state: &StateStore,
+    now: Timestamp,
+) -> Result<Vec<Job>, Failure> {
+    let (place, label) = (place(target), target.label());
+    let streams = chosen(replication, options)?;
+    refuse_shared_tables(&streams, &place)?;
+    let mut jobs = Vec::new();
+    for config in streams {
+        let Some(endpoint) = registry.find(&config.name) else { continue };
+        let wish = wish(config, endpoint, options, source, now)?;
+        jobs.push(job(config, endpoint, wish, source, (&place, &label), state)?);
+    }
+    Ok(jobs)
+}
+
+fn place(target: &TargetConnection) -> Place {
+    match target {
+        TargetConnection::Sqlite { path } => Place::Sqlite(path.clone()),
+        TargetConnection::Files { dir } => Place::Files(dir.clone()),
+    }
+}
+
+/// The streams of the file that are wanted in this run.
+fn chosen<'a>(
+    replication: &'a Replication,
+    options: &Options,
+) -> Result<Vec<&'a StreamConfig>, Failure> {
+    let names: Vec<&str> = replication.streams.iter().map(|s| s.name.as_str()).collect();
+    if let Some(unknown) = options.streams.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(Failure::usage(
+            format!("--streams: `{unknown}` is not a stream of {}", replication.file.display()),
+            format!("its streams: {}", names.join(", ")),
+            "",
+        ));
+    }
+    let wanted = |name: &String| options.streams.is_empty() || options.streams.contains(name);
+    Ok(replication.streams.iter().filter(|stream| wanted(&stream.name)).collect())
+}
+
+/// Two streams in one table would overwrite each other.
+fn refuse_shared_tables(streams: &[&StreamConfig], place: &Place) -> Result<(), Failure> {
+    let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+    for stream in streams {
+        let name = target::name_in(place, &stream.object);
+        if let Some(other) = taken.insert(name.to_lowercase(), &stream.name) {
+            return Err(Failure::usage(
+                format!("streams `{other}` and `{}` would share {name}", stream.name),
+                format!("both have the object `{}`", stream.object),
+                "use {stream_name} in the object, or give one of them another",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn wish(
+    config: &StreamConfig,
+    endpoint: &Endpoint,
+    options: &Options,
+    source: &Posthog,
+    now: Timestamp,
+) -> Result<Wish, Failure> {
+    let mode = options.mode.unwrap_or(config.mode);
+    let stream = &config.name;
+    if mode == Mode::Backfill && endpoint.incremental.is_none() {
+        return Err(Failure::usage(
+            format!("stream `{stream}` has no mode backfill"),
+            "PostHog keeps no order in time for it",
+            format!("leave it out with --streams, or use: {}", endpoint.modes().join(", ")),
+        ));
+    }
+    if mode == Mode::Backfill && options.range.is_none() {
+        return Err(Failure::usage(
+            format!("stream `{stream}`: mode backfill needs a range"),
+            "--range is not given",
+            "run it with --mode backfill --range 2026-01-01,2026-02-01",
+        ));
+    }
+    check_columns(config, endpoint)?;
+    Ok(Wish {
+        mode,
+        range: options.range,
+        anchor: source.inputs.anchor_date.unwrap_or_else(|| now.minus(A_YEAR)),
+        select: config.select.clone(),
+        lookback: config.lookback.or(source.inputs.lookback),
+        lookback_every: source.inputs.lookback_every,
+    })
+}
+
+/// Refuses columns the stream does not have, and a cursor PostHog cannot be asked by.
+fn check_columns(config: &StreamConfig, endpoint: &Endpoint) -> Result<(), Failure> {
+    let known: Vec<&str> = endpoint.columns.iter().map(|(name, _)| name.as_str()).collect();
+    let keys = config.primary_key.iter().flatten();
+    let selected = config.select.iter().map(|name| name.strip_prefix('-').unwrap_or(name));
+    for name in keys.map(String::as_str).chain(selected) {
+        if !known.contains(&name) {
+            return Err(Failure::usage(
+                format!("stream `{}` has no column `{name}`", config.name),
+                format!("its columns: {}", known.join(", ")),
+                "",
+            ));
+        }
+    }
+    match (&config.update_key, &endpoint.update_key) {
+        (Some(wanted), own) if Some(wanted) != own.as_ref() => Err(Failure::usage(
+            format!("stream `{}` cannot be read by `{wanted}`", config.name),
+            match own {
+                Some(own) => format!("PostHog can be asked for changes by `{own}` only"),
+                None => "PostHog cannot be asked for its changes; every run reads all of it".into(),
+            },
+            "leave update_key out",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn job(
+    config: &StreamConfig,
+    endpoint: &Arc<Endpoint>,
+    mut wish: Wish,
+    source: &Posthog,
+    (place, label): (&Place, &str),
+    state: &StateStore,
+) -> Result<Job, Failure> {
+    let mut endpoint = Arc::clone(endpoint);
+    if let Some(key) = &config.primary_key {
+        Arc::make_mut(&mut endpoint).primary_key.clone_from(key);
+    }
+    let object = format!("{}#{}", label, target::name_in(place, &config.object));
+    let key = stream_key(&source.origin, &source.project_id, &endpoint, object);
+    let schema = endpoint.schema(&endpoint.read[0], &|name| wish.wants(name));
+    let opening = Opening { key: &key, object: &config.object, schema: Arc::new(schema) };
+    let failed = |err| Failure::of_target(&endpoint.stream, &err);
+    let mut target = target::open(place, &opening).map_err(failed)?;
+    let recall = target.recall().map_err(failed)?;
+    let checkpoint = agree(&endpoint, &wish, &key, state, &recall)?;
+    if source.inputs.anchor_date.is_none() {
+        wish.anchor = checkpoint.position.anchor.unwrap_or(wish.anchor);
+    }
+    Ok(Job { endpoint, wish, target, checkpoint })
+}
+
+/// The checkpoint that state and target agree on. A mode that loads everything anew needs none.
+fn agree(
+    endpoint: &Endpoint,
+    wish: &Wish,
+    key: &crate::checkpoint::StreamKey,
+    state: &StateStore,
+    recall: &Recall,
+) -> Result<Checkpoint, Failure> {
+    let stored = state.checkpoint(key).map_err(|err| unusable_state(&err))?;
+    let fresh = || Checkpoint {
+        key: key.clone(),
+        epoch: uuid::Uuid::new_v4().to_string(),
+        sequence: 0,
+        position: Position::default(),
+        witnesses: Vec::new(),
+    };
+    match compare(stored.as_ref(), recall) {
+        Agreement::Go(checkpoint) => Ok(*checkpoint),
+        Agreement::Fresh => Ok(stored.map_or_else(fresh, |stored| stored.checkpoint)),
+        Agreement::Disagree(_) if matches!(wish.mode, Mode::FullRefresh | Mode::Truncate) => {
+            Ok(fresh())
+        }
+        Agreement::Disagree(cause) => {
+            Err(Failure::of_disagreement(&endpoint.stream, &key.object, cause))
+        }
+    }
+}
+
+/// Keeps the history of runs; a run that cannot be recorded is still a run.
+pub(super) fn record(state: &StateStore, started: Timestamp, exit_code: u8, outcomes: &[Outcome]) {
+    let stream = |outcome: &Outcome| RunStream {
+        stream: outcome.stream.clone(),
+        object: outcome.object.clone(),
+        rows: outcome.rows.seen(),
+        requests: outcome.requests,
+    };
+    let streams = outcomes.iter().map(stream).collect();
+    let run = Run { started, ended: Timestamp::now(), exit_code, streams };
+    if let Err(err) = state.record_run(&run) {
+        tracing::warn!(%err, "the run is not in the history");
+    }
+}
+
+pub(in crate::command) fn unusable_state(err: &StateError) -> Failure {
+    Failure {
+        what: "the state database cannot be used".into(),
+        cause: err.to_string(),
+        fix: "free or repair the file, or name another one with --state".into(),
+        exit: Exit::Disagree,
+    }
+}
