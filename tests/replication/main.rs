@@ -1,0 +1,20 @@
+//! Whole runs of the real program against a PostHog look-alike.
+//!
+//! Every test starts a [`sandbox`](hogline::sandbox) on a loopback port, runs the
+//! compiled `hogline` as a child process in a folder of its own, and compares what is
+//! in its tables with what the sandbox holds. `support` speaks the domain; the
+//! modules are the themes.
+
+mod complete;
+mod discover;
+mod faults;
+mod files;
+mod interrupted;
+mod late;
+mod modes;
+mod quota;
+mod readme;
+mod refusals;
+mod secrets;
+mod support;
+mod weather;

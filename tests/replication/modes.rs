@@ -1,0 +1,265 @@
+//! What each mode does to a table.
+
+use crate::support::{DAY, MINUTE, PostHog, Project};
+
+const DELETABLE: [&str; 4] = ["cohorts", "persons", "events", "session_recordings"];
+
+/// Streams that tell, or are read whole to find out, what was edited.
+const EDITABLE: [&str; 8] = [
+    "insights",
+    "feature_flags",
+    "annotations",
+    "persons",
+    "cohorts",
+    "actions",
+    "event_definitions",
+    "property_definitions",
+];
+
+#[test]
+fn a_full_refresh_drops_what_was_deleted() {
+    let posthog = PostHog::start();
+    let project = Project::full_refresh(&posthog, &DELETABLE);
+    project.run().succeeds();
+    for stream in DELETABLE {
+        posthog.delete(stream, 7);
+    }
+
+    project.run().succeeds();
+
+    for stream in DELETABLE {
+        project.holds_exactly(&posthog, stream);
+    }
+}
+
+#[test]
+fn an_incremental_run_keeps_what_was_deleted() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["cohorts"]);
+    project.run().succeeds();
+    posthog.delete("cohorts", 7);
+
+    project.run().succeeds();
+
+    assert_eq!(project.copy().count("cohorts"), posthog.count("cohorts") + 7);
+}
+
+#[test]
+fn an_owners_index_outlives_every_kind_of_copy() {
+    for mode in ["truncate", "full-refresh"] {
+        let posthog = PostHog::start();
+        let project = Project::in_mode(&posthog, mode, &["cohorts"]);
+        project.run().succeeds();
+        project.changes_database("CREATE INDEX by_name ON posthog_cohorts (name)");
+        posthog.delete("cohorts", 7);
+
+        project.run().succeeds();
+
+        project.holds_exactly(&posthog, "cohorts");
+        let kept = "SELECT count(*) FROM sqlite_master WHERE name = 'by_name' \
+                    AND tbl_name = 'posthog_cohorts'";
+        assert_eq!(project.copy().tells::<i64>(kept), 1, "{mode}");
+    }
+}
+
+#[test]
+fn a_truncated_table_keeps_its_definition() {
+    let posthog = PostHog::start();
+    let project = Project::in_mode(&posthog, "truncate", &["cohorts"]);
+    project.run().succeeds();
+    project.changes_database("ALTER TABLE posthog_cohorts ADD COLUMN remark TEXT DEFAULT 'ours'");
+
+    project.run().succeeds();
+
+    assert_eq!(project.copy().tells::<String>("SELECT min(remark) FROM posthog_cohorts"), "ours");
+}
+
+#[test]
+fn a_backfill_reads_its_range_alone() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["events"]);
+
+    project.run_with(&["--mode", "backfill", "--range", "2026-02-01,2026-02-05"]).succeeds();
+
+    let is_inside = |record: &serde_json::Value| {
+        ("2026-02-01".."2026-02-05").contains(&&record["timestamp"].as_str().unwrap()[..10])
+    };
+    let there = posthog.truth("events").iter().filter(|record| is_inside(record)).count();
+    assert_eq!(project.copy().count("events"), i64::try_from(there).unwrap());
+    for (from, to) in posthog.ranges_asked() {
+        assert!(from.as_str() >= "2026-02-01" && to.as_str() <= "2026-02-05T00:00:00.000000Z");
+    }
+}
+
+#[test]
+fn a_backfill_leaves_the_forward_cursor_alone() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["events"]);
+    project.run().succeeds();
+    let mark = project.copy().position("events")["mark"].clone();
+    posthog.later(MINUTE);
+    posthog.receives_events(25, MINUTE / 60);
+
+    project.run_with(&["--mode", "backfill", "--range", "2026-02-01,2026-02-05"]).succeeds();
+
+    assert_eq!(project.copy().position("events")["mark"], mark);
+    assert_eq!(project.copy().count("events"), posthog.count("events") - 25);
+    project.run().succeeds();
+    project.holds_exactly(&posthog, "events");
+}
+
+#[test]
+fn an_incremental_run_after_a_backfill_reads_the_rest() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["events"]);
+    project.run_with(&["--mode", "backfill", "--range", "2026-02-01,2026-02-05"]).succeeds();
+    posthog.clear_log();
+
+    project.run().succeeds();
+
+    project.holds_exactly(&posthog, "events");
+    for (from, to) in posthog.ranges_asked() {
+        let is_inside =
+            from.as_str() >= "2026-02-01T" && to.as_str() <= "2026-02-05T00:00:00.000000Z";
+        assert!(!is_inside, "{from} to {to} was read already");
+    }
+}
+
+#[test]
+fn an_anchor_moved_back_fetches_the_gap_alone() {
+    let posthog = PostHog::start();
+    let anchored =
+        |date: &str, project: Project| project.with_input(&format!("anchor_date: {date}"));
+    let project = anchored("2026-02-10", Project::incremental(&posthog, &["events"]));
+    project.run().succeeds();
+    let earliest = "SELECT substr(min(timestamp), 1, 10) FROM posthog_events";
+    assert_eq!(project.copy().tells::<String>(earliest), "2026-02-10");
+    posthog.clear_log();
+
+    let project = anchored("2026-01-20", project);
+    project.run().succeeds();
+
+    assert_eq!(project.copy().tells::<String>(earliest), "2026-01-20");
+    let gap = posthog.ranges_asked();
+    let gap = gap.iter().filter(|(from, _)| from.as_str() < "2026-03-01");
+    assert!(gap.clone().count() > 0);
+    for (from, to) in gap {
+        assert!(to.as_str() <= "2026-02-10T00:00:00.000000Z", "{from} to {to} is no gap");
+    }
+    let project = anchored("2026-01-01", project);
+    project.run().succeeds();
+    project.holds_exactly(&posthog, "events");
+}
+
+#[test]
+fn edits_at_the_source_arrive_incrementally() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &EDITABLE);
+    project.run().succeeds();
+    posthog.later(DAY);
+    for stream in EDITABLE {
+        posthog.edits(stream, 7);
+    }
+
+    let ran = project.run().succeeds();
+
+    for stream in EDITABLE {
+        project.holds_exactly(&posthog, stream);
+        assert_eq!(ran.rows_of(stream)[..2], [0, 7], "{stream}");
+    }
+    for stream in ["insights", "persons"] {
+        let seen: u64 = ran.rows_of(stream)[..3].iter().sum();
+        assert!(seen < 40, "{stream}: {seen} rows for 7 edits: not asked for changes");
+    }
+}
+
+#[test]
+fn sessions_that_go_on_are_healed() {
+    let posthog = PostHog::playing(|options| options.recordings = 600);
+    let project = Project::incremental(&posthog, &["session_recordings"]);
+    project.run().succeeds();
+    posthog.later(60 * MINUTE);
+    posthog.edits("session_recordings", 600);
+
+    project.run().succeeds();
+
+    let clicks =
+        "SELECT id || ' ' || start_time || ' ' || click_count FROM posthog_session_recordings";
+    let here = project.copy().lines(clicks);
+    let recent =
+        |record: &&serde_json::Value| record["start_time"].as_str().unwrap() > "2026-03-09T14";
+    let there = posthog.truth("session_recordings");
+    let there: Vec<_> = there.iter().filter(recent).collect();
+    assert!(there.len() > 5);
+    for record in there {
+        let text = |name: &str| record[name].to_string().replace('"', "");
+        let line = format!("{} {} {}", text("id"), text("start_time"), text("click_count"));
+        let shown: Vec<_> = here.iter().filter(|row| row.starts_with(&text("id"))).collect();
+        assert!(here.contains(&line), "{line} is not whole: {shown:?}");
+    }
+}
+
+#[test]
+fn a_stream_may_change_its_mode() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["events", "cohorts", "session_recordings"]);
+    project.run().succeeds();
+
+    for mode in ["full-refresh", "incremental", "truncate", "incremental"] {
+        posthog.later(MINUTE);
+        posthog.receives_events(9, DAY);
+        project.now_replicates(mode, &["events", "cohorts", "session_recordings"]);
+        let ran = project.run().succeeds();
+
+        for stream in ["events", "cohorts", "session_recordings"] {
+            project.holds_exactly(&posthog, stream);
+        }
+        if mode == "incremental" {
+            assert_eq!(ran.rows_of("events")[..2], [9, 0], "{ran}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_which_nothing_is_left_is_an_empty_table() {
+    let posthog = PostHog::start();
+    let project = Project::full_refresh(&posthog, &["actions"]);
+    project.run().succeeds();
+    posthog.delete("actions", 45);
+
+    for _ in 0..2 {
+        project.run().succeeds();
+        assert_eq!(project.copy().count("actions"), 0);
+    }
+    project.now_replicates("incremental", &["actions"]);
+    project.run().succeeds();
+    project.run().succeeds();
+}
+
+#[test]
+fn a_backfill_past_the_cursor_hides_no_late_row() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["events"]);
+    project.run().succeeds();
+    posthog.later(2 * DAY);
+    let ahead = ["--mode", "backfill", "--range", "2026-03-10T11:00:00,2026-03-12T11:00:00"];
+    project.run_with(&ahead).succeeds();
+    posthog.later(MINUTE);
+    posthog.receives_events(11, DAY);
+
+    project.run().succeeds();
+
+    project.holds_exactly(&posthog, "events");
+}
+
+#[test]
+fn columns_that_are_not_selected_are_not_there() {
+    let posthog = PostHog::start();
+    let project = Project::full_refresh(&posthog, &["cohorts: { select: [id, name] }"]);
+
+    project.run().succeeds();
+
+    let columns = project.copy().lines("SELECT name FROM pragma_table_info('posthog_cohorts')");
+    assert_eq!(columns, ["id", "name"]);
+    assert_eq!(project.copy().count("cohorts"), posthog.count("cohorts"));
+}

@@ -1,0 +1,12 @@
+//! What the stories are told with: a PostHog, a project folder, a run and what it left.
+
+mod files;
+mod posthog;
+mod project;
+mod ran;
+mod table;
+
+pub(crate) use posthog::{DAY, EVERYTHING, MINUTE, PATIENCE, PostHog};
+pub(crate) use project::Project;
+pub(crate) use ran::Ran;
+pub(crate) use table::Copy;

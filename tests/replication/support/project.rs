@@ -1,0 +1,281 @@
+//! A folder with a replication in it, and the program run there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use hogline::sandbox::{KEY, PROJECT, Sandbox};
+use tempfile::TempDir;
+
+use super::ran::Told;
+use super::{Copy, Ran};
+
+/// The replication that the issue gives as its example.
+const EXAMPLE: &str = "source: POSTHOG\ntarget: sqlite://posthog.db\n\
+    defaults: { mode: full-refresh, object: posthog.{stream_name} }\n\
+    streams: { projects: , persons: , events: { mode: incremental }, cohorts: , feature_flags: , \
+    insights: , annotations: { mode: incremental }, actions: , \
+    session_recordings: { mode: incremental }, event_definitions: , property_definitions: }\n";
+
+/// A user's folder: a replication file, a connection, a home, a target.
+pub(crate) struct Project {
+    folder: TempDir,
+    home: PathBuf,
+    origin: String,
+    key: String,
+    id: String,
+    spec: String,
+    inputs: Vec<String>,
+}
+
+impl Project {
+    /// Replicates what the replication file `yaml` says.
+    pub(crate) fn of(posthog: &Sandbox, yaml: &str) -> Self {
+        let folder = TempDir::with_prefix("hogline-").unwrap();
+        fs::write(folder.path().join("replication.yaml"), yaml).unwrap();
+        Self {
+            home: folder.path().join("home"),
+            folder,
+            origin: posthog.origin(),
+            key: KEY.into(),
+            id: PROJECT.to_string(),
+            spec: "posthog".into(),
+            inputs: ["requests_per_second: 0", "safety_lag: 0s", "anchor_date: 2026-01-01"]
+                .map(str::to_owned)
+                .into(),
+        }
+    }
+
+    /// Replicates everything, as the example does.
+    pub(crate) fn of_everything(posthog: &Sandbox) -> Self {
+        Self::of(posthog, EXAMPLE)
+    }
+
+    /// Replicates streams in a mode; each may be written with options, `events: { … }`.
+    pub(crate) fn in_mode(posthog: &Sandbox, mode: &str, streams: &[&str]) -> Self {
+        Self::of(posthog, &replication(mode, streams))
+    }
+
+    /// Replicates streams incrementally.
+    pub(crate) fn incremental(posthog: &Sandbox, streams: &[&str]) -> Self {
+        Self::in_mode(posthog, "incremental", streams)
+    }
+
+    /// Copies streams whole.
+    pub(crate) fn full_refresh(posthog: &Sandbox, streams: &[&str]) -> Self {
+        Self::in_mode(posthog, "full-refresh", streams)
+    }
+
+    /// Into JSON lines below the folder `out`.
+    pub(crate) fn into_files(self) -> Self {
+        let yaml = fs::read_to_string(self.path("replication.yaml")).unwrap();
+        self.writes("replication.yaml", &yaml.replace("sqlite://posthog.db", "file://out"));
+        self
+    }
+
+    /// With another key.
+    pub(crate) fn with_key(mut self, key: &str) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// With another project's id.
+    pub(crate) fn with_project_id(mut self, id: &str) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// With an input of the connection set, `max_wait: 1s`.
+    pub(crate) fn with_input(mut self, input: &str) -> Self {
+        let name = input.split_once(':').unwrap().0;
+        self.inputs.retain(|other| other.split_once(':').unwrap().0 != name);
+        self.inputs.push(input.into());
+        self
+    }
+
+    /// With specs beside the built-in ones: the connection's `spec`.
+    pub(crate) fn with_spec(mut self, spec: &str) -> Self {
+        self.spec = spec.into();
+        self
+    }
+
+    /// With the home of another project: as on one machine.
+    pub(crate) fn at_home_of(mut self, other: &Self) -> Self {
+        self.home.clone_from(&other.home);
+        self
+    }
+
+    /// Writes another replication file: streams in a mode.
+    pub(crate) fn now_replicates(&self, mode: &str, streams: &[&str]) {
+        self.writes("replication.yaml", &replication(mode, streams));
+    }
+
+    /// Puts a file into the folder.
+    pub(crate) fn writes(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// A place in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What is in the database.
+    pub(crate) fn copy(&self) -> Copy {
+        Copy::at(&self.path("posthog.db"))
+    }
+
+    /// A stream's folder of JSON lines holds what PostHog holds.
+    #[track_caller]
+    pub(crate) fn files_hold_exactly(&self, posthog: &Sandbox, stream: &str) {
+        super::files::are_exactly(&self.path("out"), posthog, stream);
+    }
+
+    /// Does something to the database, as its owner may.
+    pub(crate) fn changes_database(&self, sql: &str) {
+        let database = rusqlite::Connection::open(self.path("posthog.db")).unwrap();
+        database.execute_batch(sql).unwrap();
+    }
+
+    /// A stream's table holds what PostHog holds: the same rows, the same values.
+    #[track_caller]
+    pub(crate) fn holds_exactly(&self, posthog: &Sandbox, stream: &str) {
+        self.copy().is_exactly(posthog, stream);
+    }
+
+    /// Runs the replication to its end.
+    pub(crate) fn run(&self) -> Ran {
+        self.run_with(&[])
+    }
+
+    /// Runs the replication with more options.
+    pub(crate) fn run_with(&self, options: &[&str]) -> Ran {
+        self.starts_with(options).ends()
+    }
+
+    /// Starts the replication and does not wait.
+    pub(crate) fn starts(&self) -> Running<'_> {
+        self.starts_with(&[])
+    }
+
+    /// Starts the replication with more options and does not wait.
+    pub(crate) fn starts_with(&self, options: &[&str]) -> Running<'_> {
+        let run = ["run", "-r", "replication.yaml", "--report", "report.json"];
+        self.starts_command(&[&run, options].concat())
+    }
+
+    /// Runs any command of the program in the folder.
+    pub(crate) fn hogline(&self, arguments: &[&str]) -> Ran {
+        self.starts_command(arguments).ends()
+    }
+
+    fn starts_command(&self, arguments: &[&str]) -> Running<'_> {
+        // An earlier run's report would be taken for this one's.
+        drop(fs::remove_file(self.path("report.json")));
+        let child = Command::new(env!("CARGO_BIN_EXE_hogline"))
+            .args(arguments)
+            .current_dir(self.folder())
+            .env_clear()
+            .env("HOME", self.folder())
+            .env("HOGLINE_HOME", &self.home)
+            .env("POSTHOG", self.connection())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Running { project: self, child }
+    }
+
+    fn connection(&self) -> String {
+        let Self { origin, key, id, spec, .. } = self;
+        format!(
+            "{{ type: api, spec: {spec}, secrets: {{ api_key: {key}, project_id: \"{id}\", \
+             host: \"{origin}\" }}, inputs: {{ {} }} }}",
+            self.inputs.join(", ")
+        )
+    }
+
+    /// Nothing that left the process, and no file it left behind, holds the key.
+    #[track_caller]
+    fn kept_the_key(&self, told: &Told) {
+        for (place, text) in [("stdout", &told.stdout), ("stderr", &told.stderr)] {
+            assert!(!text.contains(&self.key), "the key is in {place}:\n{told}");
+        }
+        let mut folders = vec![self.folder().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let bytes = fs::read(&path).unwrap_or_default();
+                    let key = self.key.as_bytes();
+                    let found = bytes.windows(key.len()).any(|window| window == key);
+                    assert!(!found, "the key is in {}", path.display());
+                }
+            }
+        }
+    }
+}
+
+/// A replication file: streams in a mode, into `posthog.db`.
+fn replication(mode: &str, streams: &[&str]) -> String {
+    let streams = streams.iter().map(|stream| match stream.contains(':') {
+        true => format!("  {stream}\n"),
+        false => format!("  {stream}:\n"),
+    });
+    format!(
+        "source: POSTHOG\ntarget: sqlite://posthog.db\n\
+         defaults: {{ mode: {mode}, object: posthog.{{stream_name}} }}\nstreams:\n{}",
+        streams.collect::<String>()
+    )
+}
+
+/// A run that goes on.
+#[must_use = "a run that goes on is to be ended"]
+pub(crate) struct Running<'a> {
+    project: &'a Project,
+    child: Child,
+}
+
+impl Running<'_> {
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, `TERM`.
+    pub(crate) fn receives(&self, signal: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
+        assert!(sent.success(), "{signal} cannot be sent to {pid}");
+    }
+
+    /// Kills it as a power cut would.
+    pub(crate) fn dies(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn ends(self) -> Ran {
+        let output = self.child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let report = fs::read_to_string(self.project.path("report.json")).ok();
+        let told = Told {
+            status: output.status,
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+            report: report.map(|json| serde_json::from_str(&json).unwrap()),
+        };
+        self.project.kept_the_key(&told);
+        Ran(told)
+    }
+}
