@@ -1,0 +1,132 @@
+//! Events in SQL and by REST: out of order, out of range, over and over.
+
+use std::time::Duration;
+
+use hogline::cursor::Timestamp;
+
+use crate::project::Project;
+use crate::server::{Asked, Server};
+
+/// Rows as SQL answers them, each an id and a time.
+fn sql(rows: &[(&str, &str)]) -> String {
+    let row = |(id, at): &(&str, &str)| {
+        format!(r#"["{id}","e","d","{at}","{{}}","","p","2026-03-01 00:00:00.000000"]"#)
+    };
+    format!(r#"{{"results":[{}]}}"#, rows.iter().map(row).collect::<Vec<_>>().join(","))
+}
+
+/// Rows as the list answers them, each an id and a time.
+fn list(rows: &[(&str, Timestamp)]) -> String {
+    let row = |(id, at): &(&str, Timestamp)| {
+        format!(r#"{{"id":"{id}","event":"e","distinct_id":"d","timestamp":"{at}"}}"#)
+    };
+    let rows: Vec<String> = rows.iter().map(row).collect();
+    format!(r#"{{"next":null,"results":[{}]}}"#, rows.join(","))
+}
+
+/// A run of events ends with this cause, and within a few questions.
+#[track_caller]
+fn breaks_off(server: &Server, cause: &str) {
+    let project = Project::replicating("events", "incremental", &server.origin());
+
+    project.run().breaks_off(cause);
+
+    assert!(server.times_asked() <= 5, "asked {} times", server.times_asked());
+}
+
+const ONE: &str = "2026-03-01 01:00:00.000000";
+const TWO: &str = "2026-03-01 02:00:00.000000";
+
+#[test]
+fn sql_that_alternates_between_two_rows_is_no_endless_walk() {
+    // The walk went from one to the other and back, for ever.
+    let server = Server::answering(|asked| match asked.nth % 2 {
+        0 => sql(&[("a", TWO)]),
+        _ => sql(&[("a", ONE)]),
+    });
+
+    breaks_off(&server, "a row lies outside of the window asked for");
+}
+
+#[test]
+fn sql_rows_before_the_key_asked_with_are_refused_within_an_instant_too() {
+    let server = Server::answering(|asked| match asked.nth % 2 {
+        0 => sql(&[("b", ONE)]),
+        _ => sql(&[("a", ONE)]),
+    });
+
+    breaks_off(&server, "a row does not come after the key asked with");
+}
+
+#[test]
+fn sql_that_repeats_its_last_row_is_refused() {
+    let server = Server::answering(|_| sql(&[("a", ONE)]));
+
+    breaks_off(&server, "a row does not come after the key asked with");
+}
+
+#[test]
+fn an_sql_row_far_ahead_does_not_make_the_walk_skip_what_lies_between() {
+    // All before the row was taken for read, and the run for complete.
+    let far = "2026-03-09 13:00:00.000000";
+    let server = Server::answering(move |asked| match asked.nth {
+        0 => sql(&[("a", far)]),
+        _ => sql(&[]),
+    });
+
+    breaks_off(&server, "a row lies outside of the window asked for");
+}
+
+#[test]
+fn sql_rows_out_of_order_are_refused() {
+    let server = Server::answering(|_| sql(&[("b", TWO), ("a", ONE)]));
+
+    breaks_off(&server, "rows are not in the order asked for");
+}
+
+#[test]
+fn an_error_in_an_answer_that_says_200_is_an_error() {
+    let server = Server::answering(|_| r#"{"error":"Unknown table","results":[]}"#.into());
+
+    breaks_off(&server, "the query failed: Unknown table");
+}
+
+#[test]
+fn an_audit_that_names_no_day_is_refused() {
+    for day in ["yesterday", "2025-01-01"] {
+        let server = Server::answering(move |asked| match asked.sql().contains("GROUP BY day") {
+            true => format!(r#"{{"results":[["{day}",3]]}}"#),
+            false => sql(&[]),
+        });
+        let project = Project::replicating("events", "incremental", &server.origin());
+        project.run().succeeds();
+        server.two_days_later();
+
+        project.run().breaks_off(&format!("`{day}` is no day of the range asked for"));
+    }
+}
+
+#[test]
+fn a_list_that_reads_the_bounds_in_another_zone_is_refused() {
+    // Rows that were never asked for were taken, and those of two hours were lost.
+    let an_hour = Duration::from_secs(3600);
+    let server = Server::without_sql(move |asked: &Asked| {
+        let end = asked.time("before");
+        list(&[("a", end.minus(an_hour)), ("b", end.plus(an_hour))])
+    });
+
+    breaks_off(&server, "a row lies outside of the range asked for");
+}
+
+#[test]
+fn a_list_with_the_newest_first_is_refused() {
+    let server = Server::without_sql(|asked: &Asked| {
+        let end = asked.time("before");
+        list(&[
+            ("b", end.minus(Duration::from_secs(60))),
+            ("a", end.minus(Duration::from_secs(90))),
+        ])
+    });
+
+    breaks_off(&server, "rows are not in ascending order of time");
+}
