@@ -360,7 +360,7 @@ mod tests {
         }
 
         fn target(&self, name: &str) -> Result<String, String> {
-            let target = self.load().and_then(|all| all.target(name, Path::new("/work")));
+            let target = self.load().and_then(|all| all.target(name, Path::new("/srv")));
             target.map(|target| target.label()).map_err(|error| self.told(&error))
         }
 
@@ -399,12 +399,12 @@ mod tests {
             before
         };
 
-        assert_eq!(remove("DB"), "sqlite:///work/environment");
-        assert_eq!(remove(".env.hogline"), "sqlite:///work/hogline");
-        assert_eq!(remove(".env.sling"), "sqlite:///work/sling");
-        assert_eq!(remove("own/env.yaml"), "sqlite:///work/own");
-        assert_eq!(remove("home/.hogline/env.yaml"), "sqlite:///work/home");
-        assert_eq!(remove("home/.sling/env.yaml"), "sqlite:///work/slings");
+        assert_eq!(remove("DB"), "sqlite:///srv/environment");
+        assert_eq!(remove(".env.hogline"), "sqlite:///srv/hogline");
+        assert_eq!(remove(".env.sling"), "sqlite:///srv/sling");
+        assert_eq!(remove("own/env.yaml"), "sqlite:///srv/own");
+        assert_eq!(remove("home/.hogline/env.yaml"), "sqlite:///srv/home");
+        assert_eq!(remove("home/.sling/env.yaml"), "sqlite:///srv/slings");
     }
 
     #[test]
@@ -511,7 +511,7 @@ mod tests {
 
         for (name, expected) in [
             ("DB", Ok("sqlite:///x.db")),
-            ("file://out", Ok("file:///work/out")),
+            ("file://out", Ok("file:///srv/out")),
             (
                 "PG",
                 Err("environment variable PG:1:1: \

@@ -201,7 +201,7 @@ mod tests {
     fn read(yaml: &str) -> Result<TargetConnection, String> {
         let complaints = Complaints::hiding_values();
         let target =
-            TargetConnection::read(&parse(yaml).unwrap(), "", Path::new("/work"), &complaints);
+            TargetConnection::read(&parse(yaml).unwrap(), "", Path::new("/srv"), &complaints);
         complaints.into_result("f", Some(yaml)).map_err(|error| error.to_string())?;
         target.ok_or_else(|| "nothing".to_owned())
     }
@@ -210,10 +210,10 @@ mod tests {
     fn urls_name_a_file_or_a_folder() {
         let nowhere = "names no path: write sqlite://posthog.db or file://folder";
         for (url, expected) in [
-            ("sqlite://posthog.db", sqlite("/work/posthog.db")),
+            ("sqlite://posthog.db", sqlite("/srv/posthog.db")),
             ("sqlite:///abs/x.db", sqlite("/abs/x.db")),
-            ("sqlite://./rel/é.db", sqlite("/work/rel/é.db")),
-            ("file://out", files("/work/out")),
+            ("sqlite://./rel/é.db", sqlite("/srv/rel/é.db")),
+            ("file://out", files("/srv/out")),
             ("file:///abs", files("/abs")),
             ("sqlite://", wrong(nowhere)),
             ("sqlite://:memory:", wrong(nowhere)),
@@ -223,20 +223,20 @@ mod tests {
             ("sqlit://x", wrong("unknown type of target, did you mean \"sqlite\"?")),
             ("hunter22://x", wrong("unknown type of target, known: sqlite, file")),
         ] {
-            assert_eq!(TargetConnection::from_url(url, Path::new("/work")), expected, "{url}");
+            assert_eq!(TargetConnection::from_url(url, Path::new("/srv")), expected, "{url}");
         }
     }
 
     #[test]
     fn maps_name_a_type_and_a_place() {
         for (yaml, expected) in [
-            ("{ type: sqlite, url: sqlite://x.db }", sqlite("/work/x.db")),
+            ("{ type: sqlite, url: sqlite://x.db }", sqlite("/srv/x.db")),
             ("{ type: sqlite, instance: /x.db }", sqlite("/x.db")),
-            ("{ type: sqlite, path: ./x.db }", sqlite("/work/x.db")),
+            ("{ type: sqlite, path: ./x.db }", sqlite("/srv/x.db")),
             ("{ type: file, url: file:///out }", files("/out")),
-            ("{ type: file, path: out }", files("/work/out")),
-            ("{ url: sqlite://x.db }", sqlite("/work/x.db")),
-            ("sqlite://x.db", sqlite("/work/x.db")),
+            ("{ type: file, path: out }", files("/srv/out")),
+            ("{ url: sqlite://x.db }", sqlite("/srv/x.db")),
+            ("sqlite://x.db", sqlite("/srv/x.db")),
             (
                 "{ type: postgres, host: h, password: x }",
                 wrong("f:1:9: type: postgres is not supported yet: use sqlite or file"),
