@@ -240,6 +240,13 @@ impl Outcome {
     }
 }
 
+/// Tells of every stream that failed.
+pub fn tell_failures(outcomes: &[Outcome]) {
+    for failure in outcomes.iter().filter_map(|outcome| outcome.failure.as_ref()) {
+        tell(&format!("error: {failure}"));
+    }
+}
+
 /// The summary of a run, as a table and what there is to say below it.
 pub fn summary(outcomes: &[Outcome]) -> String {
     let mut table = Table::new(&[

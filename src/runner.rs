@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::checkpoint::{Checkpoint, StreamKey};
 use crate::config::Mode;
@@ -88,13 +88,15 @@ pub async fn replicate(
     }
     let mut outcomes = Vec::new();
     while let Some(joined) = running.join_next().await {
-        match joined {
-            Ok(outcome) => outcomes.push(outcome),
-            Err(err) => std::panic::resume_unwind(err.into_panic()),
-        }
+        outcomes.push(finished(joined));
     }
     outcomes.sort_by_key(|(n, _)| *n);
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// What a task came to; a panic in it goes on here.
+fn finished<T>(task: Result<T, JoinError>) -> T {
+    task.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))
 }
 
 async fn replicate_one(
@@ -176,10 +178,7 @@ impl Job {
     async fn prepare(self, start: Start) -> Result<Self, Failure> {
         let stream = self.endpoint.stream.clone();
         let prepared = tokio::task::spawn_blocking(move || self.prepare_blocking(start)).await;
-        match prepared {
-            Ok(prepared) => prepared.map_err(|err| Failure::of_target(&stream, &err)),
-            Err(err) => std::panic::resume_unwind(err.into_panic()),
-        }
+        finished(prepared).map_err(|err| Failure::of_target(&stream, &err))
     }
 
     fn prepare_blocking(mut self, start: Start) -> Result<Self, TargetError> {
@@ -242,12 +241,8 @@ async fn run_once(
         }
         read = reading.read(deliver) => read.map_err(|err| Failure::of_fetch(&reading.job.endpoint.stream, &err)),
     };
-    let written = match writing.await {
-        Ok(written) => written,
-        Err(err) => std::panic::resume_unwind(err.into_panic()),
-    };
     // Where both sides failed, the writer's error is the cause: the reader only lost its peer.
-    let job = written?;
+    let job = finished(writing.await)?;
     read.map(|()| job)
 }
 

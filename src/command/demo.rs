@@ -95,9 +95,7 @@ async fn run(file: &Path, connections: &Connections, dir: &Path) -> Result<Vec<O
     let state = state_file(&dir.join("hogline.db"));
     let outcomes = replicate(file, connections, dir, &RunOptions::default(), &state).await?;
     report::print(&report::summary(&outcomes));
-    for failure in outcomes.iter().filter_map(|outcome| outcome.failure.as_ref()) {
-        report::tell(&format!("error: {failure}"));
-    }
+    report::tell_failures(&outcomes);
     Ok(outcomes)
 }
 

@@ -36,9 +36,7 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let outcomes = replicate(&args.replication, &connections, &here, &options, &state).await?;
     report::print(&report::summary(&outcomes));
     let exit = exit_of(&outcomes);
-    for failure in outcomes.iter().filter_map(|outcome| outcome.failure.as_ref()) {
-        report::tell(&format!("error: {failure}"));
-    }
+    report::tell_failures(&outcomes);
     if let Some(path) = &args.report {
         let json = report::as_json(&outcomes, exit.code());
         std::fs::write(path, json).map_err(|err| cannot_report(path, &err))?;

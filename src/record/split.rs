@@ -162,12 +162,8 @@ impl Splitter {
         }
         let width = self.schema.columns.len();
         let first = self.cells.len() - width;
-        let view = RowView {
-            index: self.row_ends.len(),
-            schema: &self.schema,
-            bytes: &self.bytes,
-            cells: &self.cells[first..],
-        };
+        let view =
+            RowView { index: self.row_ends.len(), bytes: &self.bytes, cells: &self.cells[first..] };
         match judge(view) {
             Verdict::Keep => self.row_ends.push(self.scanner.pos()),
             Verdict::Drop => self.cells.truncate(first),
@@ -303,7 +299,6 @@ fn cell((from, to): (usize, usize), form: Form) -> Cell {
 pub struct RowView<'a> {
     /// Which of the rows that wait it will be.
     pub index: usize,
-    schema: &'a Schema,
     bytes: &'a [u8],
     cells: &'a [Cell],
 }
@@ -324,11 +319,6 @@ impl<'a> RowView<'a> {
     /// The instant in a column.
     pub fn timestamp(&self, column: usize) -> Option<Timestamp> {
         Timestamp::parse(&self.text(column)?)
-    }
-
-    /// The columns of the row.
-    pub fn schema(&self) -> &'a Schema {
-        self.schema
     }
 }
 

@@ -6,3 +6,5 @@
 pub mod endpoint;
 mod paging;
 pub mod registry;
+
+pub(crate) use paging::{QUERY_URL, counters};

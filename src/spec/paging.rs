@@ -10,7 +10,7 @@ use crate::config::{Complaints, Fields, Node};
 use crate::record::split::Layout;
 
 /// Where PostHog answers SQL.
-const QUERY_URL: &str = "/api/projects/{project_id}/query/";
+pub(crate) const QUERY_URL: &str = "/api/projects/{project_id}/query/";
 
 /// The member of an answer that holds the records, where a spec does not say.
 const RECORDS: &str = "results";
@@ -72,12 +72,12 @@ pub(super) fn read_path(
 
 /// What a request spends: a quota is counted apart in its shortest window, since some requests
 /// spend that one alone.
-fn counters(quota: &[String]) -> Vec<String> {
-    let both = |name: &String| match name.ends_with(BURST) {
-        true => vec![name.clone()],
-        false => vec![format!("{name}{BURST}"), name.clone()],
+pub(crate) fn counters<S: AsRef<str>>(quota: &[S]) -> Vec<String> {
+    let both = |name: &str| match name.ends_with(BURST) {
+        true => vec![name.to_owned()],
+        false => vec![format!("{name}{BURST}"), name.to_owned()],
     };
-    quota.iter().flat_map(both).collect()
+    quota.iter().map(AsRef::as_ref).flat_map(both).collect()
 }
 
 fn list(kind: Kind, fields: &mut Fields<'_, '_>) -> Paging {

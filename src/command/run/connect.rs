@@ -6,6 +6,7 @@ use crate::config::{Connections, Posthog};
 use crate::error::{Exit, Failure};
 use crate::http::{AskError, Client, ClientError, Discard, Meter, Request, Settings};
 use crate::spec::registry::Registry;
+use crate::spec::{QUERY_URL, counters};
 
 /// Where the ledger of spent quotas lies in hogline's home.
 const LEDGER: &str = "quota.db";
@@ -42,8 +43,8 @@ pub(in crate::command) fn connect(
 ///
 /// A key that may read streams but not the project is fine: each stream tells for itself.
 pub(in crate::command) async fn greet(client: &Client, source: &Posthog) -> Result<(), Failure> {
-    let counters: Vec<String> = ["crud/burst", "crud"].map(str::to_owned).to_vec();
-    let request = Request::get(format!("/api/projects/{}/", source.project_id), &counters);
+    let request =
+        Request::get(format!("/api/projects/{}/", source.project_id), &counters(&["crud"]));
     match client.ask(&request, &mut Discard, &Meter::default()).await {
         Ok(_) | Err(AskError::MissingScope { .. } | AskError::Forbidden { .. }) => Ok(()),
         Err(err) => Err(Failure::of_connection(&source.name, &client.describe(&request), &err)),
@@ -57,8 +58,7 @@ pub(in crate::command) async fn answers_sql(
 ) -> Result<(), AskError> {
     let query = json!({ "kind": "HogQLQuery", "query": "SELECT 1" });
     let body = json!({ "query": query, "refresh": "force_blocking", "name": "hogline" });
-    let counters = ["query/burst", "query"].map(str::to_owned);
-    let request =
-        Request::post(format!("/api/projects/{}/query/", source.project_id), body, &counters);
+    let url = QUERY_URL.replace("{project_id}", &source.project_id);
+    let request = Request::post(url, body, &counters(&["query"]));
     client.ask(&request, &mut Discard, &Meter::default()).await.map(drop)
 }
