@@ -9,6 +9,7 @@ mod complete;
 mod discover;
 mod faults;
 mod files;
+mod grid;
 mod interrupted;
 mod late;
 mod modes;

@@ -1,0 +1,149 @@
+//! Where a fault is tried: a target, a mode and a way of paging; and what must hold after it.
+
+use std::fmt;
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::support::{PostHog, Project};
+
+const TARGETS: [&str; 2] = ["sqlite", "jsonl"];
+const MODES: [&str; 4] = ["full-refresh", "truncate", "incremental", "backfill"];
+
+/// The ways of paging, each with a stream that is read so.
+const PAGINGS: [(&str, &str); 6] = [
+    ("keyset", "events"),
+    ("keyset and join", "persons"),
+    ("time window", "events"),
+    ("cursor", "session_recordings"),
+    ("offset", "insights"),
+    ("whole", "actions"),
+];
+
+/// All of the sandbox's history.
+const RANGE: &str = "2026-01-01,2026-03-11";
+
+/// A place for a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ground {
+    pub(crate) target: &'static str,
+    pub(crate) mode: &'static str,
+    pub(crate) paging: &'static str,
+    /// The stream that is replicated.
+    pub(crate) stream: &'static str,
+}
+
+impl fmt::Display for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\t{}\t{}", self.target, self.mode, self.paging)
+    }
+}
+
+impl Ground {
+    /// Every place, those that cannot be included.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for (paging, stream) in PAGINGS {
+            for mode in MODES {
+                all.extend(TARGETS.map(|target| Self { target, mode, paging, stream }));
+            }
+        }
+        all
+    }
+
+    /// Why nothing can be tried here.
+    pub(crate) fn why_empty(&self) -> Option<&'static str> {
+        let has_time = matches!(self.stream, "events" | "session_recordings");
+        (self.mode == "backfill" && !has_time).then_some("a list has no range of time")
+    }
+
+    /// A PostHog that is read in this way, with several pages of the stream.
+    pub(crate) fn posthog(&self) -> PostHog {
+        PostHog::playing(|options| {
+            options.events = 300;
+            options.persons = 60;
+            options.recordings = 60;
+            options.days = 12;
+            options.sql = self.paging != "time window";
+            options.sql_cap = 100;
+            options.event_cap = 100;
+        })
+    }
+
+    /// A folder that replicates the stream from this PostHog.
+    pub(crate) fn project(&self, posthog: &PostHog) -> Project {
+        let mode = if self.mode == "backfill" { "incremental" } else { self.mode };
+        let project = Project::in_mode(posthog, mode, &[self.stream]);
+        if self.target == "jsonl" { project.into_files() } else { project }
+    }
+
+    /// The options of a run in this mode.
+    pub(crate) fn options(&self) -> &'static [&'static str] {
+        if self.mode == "backfill" { &["--mode", "backfill", "--range", RANGE] } else { &[] }
+    }
+
+    /// Runs to the end and holds the copy against every promise: no row lost, no key twice,
+    /// values equal, the state not ahead of the data, and a second run changes nothing.
+    #[track_caller]
+    pub(crate) fn settles(&self, posthog: &PostHog, project: &Project) {
+        self.state_is_not_ahead(project);
+        project.run_with(self.options()).succeeds();
+        self.holds(posthog, project);
+        project.run_with(self.options()).succeeds();
+        self.holds(posthog, project);
+    }
+
+    /// The copy is what PostHog holds, and state and target know of the same commits.
+    #[track_caller]
+    pub(crate) fn holds(&self, posthog: &PostHog, project: &Project) {
+        match self.target {
+            "jsonl" => project.files_hold_exactly(posthog, self.stream),
+            _ => project.holds_exactly(posthog, self.stream),
+        }
+        let (state, target) = (self.in_state(project), self.in_target(project));
+        assert!(target.is_some(), "the target has no checkpoint");
+        assert_eq!(state, target, "state and target know of other commits");
+    }
+
+    /// What the state knows of is in the target.
+    #[track_caller]
+    pub(crate) fn state_is_not_ahead(&self, project: &Project) {
+        let Some((epoch, sequence)) = self.in_state(project).filter(|(_, n)| *n > 0) else {
+            return;
+        };
+        let target = self.in_target(project);
+        let knows = |(other, n): &(String, i64)| *other == epoch && *n >= sequence;
+        assert!(
+            target.as_ref().is_some_and(knows),
+            "the state knows commit {sequence} of {epoch}, the target {target:?}"
+        );
+    }
+
+    /// Epoch and sequence of the stream's checkpoint in the state.
+    fn in_state(&self, project: &Project) -> Option<(String, i64)> {
+        checkpoint(&project.path("state/hogline.db"), "checkpoints", self.stream)
+    }
+
+    /// The same in the target.
+    fn in_target(&self, project: &Project) -> Option<(String, i64)> {
+        if self.target != "jsonl" {
+            return checkpoint(&project.path("posthog.db"), "_hogline_checkpoints", self.stream);
+        }
+        let path = project.path(&format!("out/posthog/{}/_manifest.json", self.stream));
+        let manifest: Value = serde_json::from_slice(&std::fs::read(path).ok()?).unwrap();
+        let checkpoint = &manifest["checkpoint"];
+        Some((checkpoint["epoch"].as_str()?.to_owned(), checkpoint["sequence"].as_i64()?))
+    }
+}
+
+/// Epoch and sequence of a stream's checkpoint in a table of a database; nothing where there
+/// is no database, no table or no row.
+fn checkpoint(path: &std::path::Path, table: &str, stream: &str) -> Option<(String, i64)> {
+    if !path.exists() {
+        return None;
+    }
+    let database = Connection::open(path).unwrap();
+    let sql = format!("SELECT epoch, sequence FROM {table} WHERE stream = ?");
+    let mut statement = database.prepare(&sql).ok()?;
+    statement.query_row([stream], |row| Ok((row.get(0)?, row.get(1)?))).ok()
+}
