@@ -29,7 +29,7 @@ pub enum Command {
     Run(RunArgs),
     /// Show the streams there are: key, cursor, modes, scope, columns.
     Discover(DiscoverArgs),
-    /// Show or reset how far streams have come.
+    /// Show or change how far streams have come.
     State(StateArgs),
     /// Serve a PostHog look-alike with made-up data.
     Sandbox(SandboxArgs),
@@ -73,12 +73,18 @@ pub struct RunArgs {
     /// Only these streams of the file.
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub streams: Vec<String>,
+    /// Only those that were not complete when the last run ended.
+    #[arg(long)]
+    pub only_failed: bool,
     /// Load all streams in this mode, whatever the file says.
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
     /// The range to read in mode backfill, the end not included: 2026-01-01,2026-02-01.
     #[arg(long, value_name = "FROM,TO")]
     pub range: Option<String>,
+    /// The longest single wait for a quota, as 30s or 15m; a longer one ends the run with exit 5.
+    #[arg(long, value_name = "TIME")]
+    pub max_wait: Option<String>,
     /// The state database, or the folder it is in [default: state/ beside the replication file].
     #[arg(long, value_name = "PATH")]
     pub state: Option<PathBuf>,
@@ -112,19 +118,87 @@ pub struct StateArgs {
 #[derive(Debug, Subcommand)]
 pub enum StateAction {
     /// One line for every stream that has a checkpoint.
-    List,
-    /// Everything that is stored about a stream, as JSON.
+    List {
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Everything that is stored about a stream.
     Show {
         /// The stream.
-        #[arg(long)]
-        stream: String,
+        #[command(flatten)]
+        of: OneStream,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Take the target for complete in a range that was loaded by other means.
+    Set {
+        /// The stream.
+        #[command(flatten)]
+        of: OneStream,
+        /// The first instant that is not there; without a zone it is UTC.
+        #[arg(long, value_name = "TIME")]
+        complete_to: String,
+        /// The first instant that is [default: where the stream's history begins].
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+    },
+    /// Take a stream for complete only up to a time: the next run reads on from there.
+    Rewind {
+        /// The stream.
+        #[command(flatten)]
+        of: OneStream,
+        /// The first instant that is read again; without a zone it is UTC.
+        #[arg(long, value_name = "TIME")]
+        to: String,
     },
     /// Forget how far a stream has come: the next run loads it from the beginning.
     Reset {
         /// The stream.
-        #[arg(long)]
-        stream: String,
+        #[command(flatten)]
+        of: OneStream,
     },
+    /// Write what is stored to stdout, as JSON that `import` reads.
+    Export {
+        /// Only this stream.
+        #[arg(long)]
+        stream: Option<String>,
+    },
+    /// Read what `export` wrote: all of it or, where anything is wrong with it, nothing.
+    Import {
+        /// The file; `-` is stdin.
+        file: PathBuf,
+        /// Also replace what is newer here, or of another history.
+        #[arg(long)]
+        force: bool,
+    },
+    /// The runs so far, the last one first: when, how long, rows, requests, outcome.
+    Runs {
+        /// Only runs of this stream, and what they did for it.
+        #[arg(long)]
+        stream: Option<String>,
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+}
+
+/// Which stream is meant, where several objects or projects have one of its name.
+#[derive(Debug, Args)]
+pub struct OneStream {
+    /// The stream.
+    #[arg(long)]
+    pub stream: String,
+    /// Where it goes, as `state list` shows it or only the part behind the `#`.
+    #[arg(long)]
+    pub object: Option<String>,
+    /// The project's id.
+    #[arg(long)]
+    pub project: Option<String>,
 }
 
 /// Options of `sandbox`.

@@ -5,6 +5,7 @@
 //! of, and moves only through its own methods. It knows no stream by name and does
 //! no I/O.
 
+mod edit;
 mod timestamp;
 
 use std::fmt;

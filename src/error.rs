@@ -53,6 +53,24 @@ impl Exit {
     }
 }
 
+/// An exit code in a few words.
+pub fn words(code: u8) -> &'static str {
+    match code {
+        0 => "complete",
+        2 => "usage or configuration",
+        3 => "some streams failed",
+        4 => "key or scope refused",
+        5 => "come back later",
+        6 => "not proven complete",
+        7 => "target failed",
+        8 => "verification differs",
+        9 => "state and target disagree",
+        75 => "locked by another run",
+        128.. => "interrupted",
+        _ => "unknown",
+    }
+}
+
 /// Something that did not work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

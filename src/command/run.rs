@@ -1,15 +1,19 @@
 //! `hogline run`: replicates the streams of a replication file.
 
 mod connect;
+mod history;
 mod jobs;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cli::RunArgs;
-use crate::config::{Connections, Mode, Replication};
+use crate::config::duration::parse_duration;
+use crate::config::{Connections, Mode, Posthog, Replication, TargetConnection};
 use crate::cursor::{Interval, Timestamp};
 use crate::error::{Exit, Failure, overall};
+use crate::http::Client;
 use crate::report::{self, Outcome, Tally};
 use crate::runner;
 use crate::spec::registry::Registry;
@@ -23,8 +27,12 @@ pub(super) use jobs::unusable_state;
 #[derive(Debug, Default)]
 pub(super) struct Options {
     pub(super) streams: Vec<String>,
+    /// Of these streams only those that the last run left incomplete.
+    pub(super) only_failed: bool,
     pub(super) mode: Option<Mode>,
     pub(super) range: Option<Interval>,
+    /// The longest single wait, in place of the connection's.
+    pub(super) max_wait: Option<Duration>,
 }
 
 /// Runs the file that was named.
@@ -34,7 +42,9 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let options = options(args)?;
     let state = state_path(args);
     let outcomes = replicate(&args.replication, &connections, &here, &options, &state).await?;
-    report::print(&report::summary(&outcomes));
+    if !outcomes.is_empty() {
+        report::print(&report::summary(&outcomes));
+    }
     let exit = exit_of(&outcomes);
     report::tell_failures(&outcomes);
     if let Some(path) = &args.report {
@@ -57,7 +67,8 @@ pub(super) async fn replicate(
         Replication::load(file, &Registry::load(&[])?.names(), environment)?;
         return Ok(Vec::new());
     };
-    let source = connections.posthog(&source)?;
+    let mut source = connections.posthog(&source)?;
+    source.inputs.max_wait = options.max_wait.unwrap_or(source.inputs.max_wait);
     let registry = Registry::load(&source.specs)?;
     let replication = Replication::load(file, &registry.names(), environment)?;
     let target = connections.target(&replication.target, base)?;
@@ -65,32 +76,54 @@ pub(super) async fn replicate(
     let _lock = Lock::take(state_path).map_err(|err| locked(&err))?;
     let state = Arc::new(StateStore::open(state_path).map_err(|err| jobs::unusable_state(&err))?);
     let begun = Timestamp::now();
-    let jobs = jobs::prepare(&registry, &replication, options, &source, &target, &state, begun)?;
-
-    let mut stop = super::stop_signal()?;
+    let Some(options) = history::narrowed(options, &replication, &state)? else {
+        return Ok(Vec::new());
+    };
     let client = connect(&source, &registry, connections)?;
+    let plan = Plan { registry, replication, options, source, target };
+    let outcomes = attempt(&plan, client, &state, begun).await;
+    history::record(&state, begun, &plan, outcomes.as_deref());
+    outcomes
+}
+
+/// What is to be replicated, from where to where.
+struct Plan {
+    registry: Registry,
+    replication: Replication,
+    options: Options,
+    source: Posthog,
+    target: TargetConnection,
+}
+
+async fn attempt(
+    plan: &Plan,
+    client: Client,
+    state: &Arc<StateStore>,
+    begun: Timestamp,
+) -> Result<Vec<Outcome>, Failure> {
+    let Plan { registry, replication, options, source, target } = plan;
+    let jobs = jobs::prepare(registry, replication, options, source, target, state, begun)?;
+    let mut stop = super::stop_signal()?;
     tokio::select! {
         // A stop wins: nothing has been read yet.
         biased;
         signal = runner::stopped(&mut stop) => return Err(runner::interrupted("the run", signal)),
-        greeted = greet(&client, &source) => greeted?,
+        greeted = greet(&client, source) => greeted?,
     }
     let shared = Arc::new(runner::Shared {
         client,
         project: source.project_id.clone(),
         dialect: Default::default(),
-        state: Arc::clone(&state),
+        state: Arc::clone(state),
         safety_lag: source.inputs.safety_lag,
         concurrency: source.inputs.concurrency,
     });
     let tallies: Vec<Arc<Tally>> = jobs.iter().map(|job| Tally::of(&job.endpoint.stream)).collect();
-    let outcomes = tokio::select! {
+    Ok(tokio::select! {
         // The watcher never ends by itself.
         () = report::watch_progress(&tallies) => Vec::new(),
         outcomes = runner::replicate(jobs, shared, stop, &tallies) => outcomes,
-    };
-    jobs::record(&state, begun, exit_of(&outcomes).code(), &outcomes);
-    Ok(outcomes)
+    })
 }
 
 /// How a run with these outcomes ends.
@@ -102,6 +135,7 @@ pub(super) fn exit_of(outcomes: &[Outcome]) -> Exit {
 fn options(args: &RunArgs) -> Result<Options, Failure> {
     let mode = args.mode.as_deref().map(mode).transpose()?;
     let range = args.range.as_deref().map(range).transpose()?;
+    let max_wait = args.max_wait.as_deref().map(max_wait).transpose()?;
     match (mode, range) {
         (Some(Mode::Backfill), None) => Err(Failure::usage(
             "mode backfill needs a range",
@@ -113,12 +147,28 @@ fn options(args: &RunArgs) -> Result<Options, Failure> {
             "another mode reads from the cursor on, whatever the range",
             "add --mode backfill, or leave --range out",
         )),
-        _ => Ok(Options { streams: args.streams.clone(), mode, range }),
+        _ => Ok(Options {
+            streams: args.streams.clone(),
+            only_failed: args.only_failed,
+            mode,
+            range,
+            max_wait,
+        }),
     }
 }
 
 fn mode(text: &str) -> Result<Mode, Failure> {
     text.parse().map_err(|message: String| Failure::usage("--mode is not right", message, ""))
+}
+
+fn max_wait(text: &str) -> Result<Duration, Failure> {
+    parse_duration(text).ok_or_else(|| {
+        Failure::usage(
+            format!("--max-wait: `{text}` is no duration"),
+            "expected a whole number with a unit: ms, s, m, h, d or w",
+            "write --max-wait 30s or --max-wait 15m",
+        )
+    })
 }
 
 fn range(text: &str) -> Result<Interval, Failure> {

@@ -1,18 +1,29 @@
-//! `hogline state`: what is stored about streams.
+//! `hogline state`: what is stored about streams and runs, shown and changed.
+//!
+//! Whatever changes it takes the lock first: a run that holds the state would write
+//! its own position over the change. A change waits in the state until the next run
+//! takes it up; the target is never touched here.
+
+mod change;
+mod history;
+mod show;
+mod transfer;
 
 use std::path::Path;
 
-use super::run::state_file;
-use crate::cli::{StateAction, StateArgs};
+use super::run::{locked, state_file, unusable_state};
+use crate::checkpoint::StreamKey;
+use crate::cli::{OneStream, StateAction, StateArgs};
+use crate::config::complaint::nearest;
 use crate::error::{Exit, Failure};
-use crate::report::{self, Table};
 use crate::state::lock::Lock;
-use crate::state::store::{StateError, StateStore, Stored};
+use crate::state::store::{StateStore, Stored};
 
-/// Lists, shows or resets.
+/// Does what was asked of the state.
 pub(super) fn state(args: &StateArgs) -> Result<Exit, Failure> {
     let path = state_file(&args.state);
-    if !path.exists() {
+    let may_be_new = matches!(args.action, StateAction::Import { .. });
+    if !may_be_new && !path.exists() {
         return Err(Failure::usage(
             format!("there is no state at {}", path.display()),
             "no replication has run with it yet",
@@ -20,80 +31,85 @@ pub(super) fn state(args: &StateArgs) -> Result<Exit, Failure> {
         ));
     }
     match &args.action {
-        StateAction::List => list(&open(&path)?),
-        StateAction::Show { stream } => show(&open(&path)?, stream),
-        StateAction::Reset { stream } => {
-            // A run that holds the state would write its own position over the reset.
-            let _lock = Lock::take(&path).map_err(|err| super::run::locked(&err))?;
-            reset(&open(&path)?, stream)
+        StateAction::List { format } => show::list(&open(&path)?, *format),
+        StateAction::Show { of, format } => show::show(&open(&path)?, of, *format),
+        StateAction::Runs { stream, limit, format } => {
+            history::runs(&open(&path)?, stream.as_deref(), *limit, *format)
         }
+        StateAction::Export { stream } => transfer::export(&open(&path)?, stream.as_deref()),
+        action => {
+            let _lock = Lock::take(&path).map_err(|err| locked(&err))?;
+            change(&open(&path)?, action)
+        }
+    }
+}
+
+fn change(store: &StateStore, action: &StateAction) -> Result<Exit, Failure> {
+    match action {
+        StateAction::Set { of, complete_to, from } => {
+            change::set(store, of, complete_to, from.as_deref())
+        }
+        StateAction::Rewind { of, to } => change::rewind(store, of, to),
+        StateAction::Reset { of } => change::reset(store, of),
+        StateAction::Import { file, force } => transfer::import(store, file, *force),
+        _ => Ok(Exit::Complete),
     }
 }
 
 fn open(path: &Path) -> Result<StateStore, Failure> {
-    StateStore::open(path).map_err(|err| super::run::unusable_state(&err))
-}
-
-fn list(store: &StateStore) -> Result<Exit, Failure> {
-    let mut table = Table::new(&[
-        "stream",
-        "project",
-        "object",
-        "complete to",
-        "in hand",
-        "commits",
-        "updated",
-    ]);
-    for Stored { checkpoint, updated_at, .. } in all(store)? {
-        let position = &checkpoint.position;
-        table.row(vec![
-            checkpoint.key.stream.clone(),
-            checkpoint.key.project.clone(),
-            checkpoint.key.object.clone(),
-            position.mark.map_or_else(|| "–".into(), |mark| mark.to_string()),
-            match (&position.open, position.reached()) {
-                (None, _) => "–".into(),
-                (Some(_), None) => "begun".into(),
-                (Some(_), Some(at)) => format!("at {at}"),
-            },
-            checkpoint.sequence.to_string(),
-            updated_at.to_string(),
-        ]);
-    }
-    report::print(&table.to_string());
-    Ok(Exit::Complete)
-}
-
-fn show(store: &StateStore, stream: &str) -> Result<Exit, Failure> {
-    let stored: Vec<_> =
-        all(store)?.into_iter().filter(|s| s.checkpoint.key.stream == stream).collect();
-    if stored.is_empty() {
-        return Err(unknown(stream));
-    }
-    for Stored { checkpoint, .. } in stored {
-        report::print(&serde_json::to_string_pretty(&checkpoint).unwrap_or_default());
-    }
-    Ok(Exit::Complete)
-}
-
-fn reset(store: &StateStore, stream: &str) -> Result<Exit, Failure> {
-    match store.reset_stream(stream).map_err(|err: StateError| super::run::unusable_state(&err))? {
-        0 => Err(unknown(stream)),
-        _ => {
-            report::print(&format!("{stream}: reset; the next run loads it from the beginning"));
-            Ok(Exit::Complete)
-        }
-    }
+    StateStore::open(path).map_err(|err| unusable_state(&err))
 }
 
 fn all(store: &StateStore) -> Result<Vec<Stored>, Failure> {
-    store.all().map_err(|err| super::run::unusable_state(&err))
+    store.all().map_err(|err| unusable_state(&err))
 }
 
-fn unknown(stream: &str) -> Failure {
-    Failure::usage(
-        format!("nothing is stored about stream `{stream}`"),
-        "no run has loaded it with this state",
-        "see `hogline state list`",
-    )
+/// The one stream that is meant.
+fn one(store: &StateStore, of: &OneStream) -> Result<Stored, Failure> {
+    let all = named(store, &of.stream)?;
+    let object = |key: &StreamKey, wanted: &String| {
+        key.object == *wanted || key.object.rsplit_once('#').is_some_and(|(_, name)| name == wanted)
+    };
+    let is_meant = |stored: &&Stored| {
+        let key = &stored.checkpoint.key;
+        of.object.as_ref().is_none_or(|wanted| object(key, wanted))
+            && of.project.as_ref().is_none_or(|wanted| key.project == *wanted)
+    };
+    let matching: Vec<&Stored> = all.iter().filter(is_meant).collect();
+    match matching[..] {
+        [one] => Ok(one.clone()),
+        [] => Err(Failure::usage(
+            format!("no object or project of that name holds the stream `{}`", of.stream),
+            listed(all.iter()),
+            "name one of these with --object and --project",
+        )),
+        _ => Err(Failure::usage(
+            format!("{} objects hold a stream `{}`", matching.len(), of.stream),
+            listed(matching.iter().copied()),
+            "say which one with --object, and --project where that is not enough",
+        )),
+    }
+}
+
+fn listed<'a>(all: impl Iterator<Item = &'a Stored>) -> String {
+    let line = |stored: &Stored| {
+        let key = &stored.checkpoint.key;
+        format!("--object '{}' --project {} (of {})", key.object, key.project, key.origin)
+    };
+    all.map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Everything that is stored under a stream's name.
+fn named(store: &StateStore, stream: &str) -> Result<Vec<Stored>, Failure> {
+    let all = all(store)?;
+    let known: Vec<&str> = all.iter().map(|stored| stored.checkpoint.key.stream.as_str()).collect();
+    if !known.contains(&stream) {
+        let near = nearest(stream, &known).map(|near| format!("did you mean `{near}`? "));
+        return Err(Failure::usage(
+            format!("nothing is stored about stream `{stream}`"),
+            "no run has loaded it with this state",
+            format!("{}see `hogline state list`", near.unwrap_or_default()),
+        ));
+    }
+    Ok(all.into_iter().filter(|stored| stored.checkpoint.key.stream == stream).collect())
 }

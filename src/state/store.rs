@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Checkpoint, StreamKey};
 use crate::cursor::{Position, Timestamp};
+use crate::state::edit::{Change, Edit};
 
 const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')";
 
@@ -38,14 +39,21 @@ pub struct StateError {
 pub struct Stored {
     /// What was durable in the target, as far as the state knows.
     pub checkpoint: Checkpoint,
-    /// The user asked to begin anew, in this checkpoint's epoch; no run has done so yet.
-    pub reset: bool,
+    /// What the user changed since and no run has taken up, in order.
+    pub edits: Vec<Edit>,
     /// When it was saved.
     pub updated_at: Timestamp,
 }
 
+impl Stored {
+    /// The checkpoint as the user wants it.
+    pub fn edited(&self) -> Checkpoint {
+        super::edit::edited(self.checkpoint.clone(), &self.edits)
+    }
+}
+
 /// What one run did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Run {
     /// When it began.
     pub started: Timestamp,
@@ -55,6 +63,13 @@ pub struct Run {
     pub exit_code: u8,
     /// What it did for each stream.
     pub streams: Vec<RunStream>,
+}
+
+impl Run {
+    /// What it did for the streams that it left incomplete.
+    pub fn failed(&self) -> impl Iterator<Item = &RunStream> {
+        self.streams.iter().filter(|done| done.exit_code != 0)
+    }
 }
 
 /// What one run did for one stream.
@@ -68,6 +83,12 @@ pub struct RunStream {
     pub rows: u64,
     /// Requests that it took.
     pub requests: u64,
+    /// How the process would have ended if this had been its only stream.
+    #[serde(default)]
+    pub exit_code: u8,
+    /// Why it is not complete, without secrets.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
 /// The store of checkpoints.
@@ -121,34 +142,35 @@ impl StateStore {
     /// # Errors
     /// When the state cannot be written.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), StateError> {
-        self.told(put(&self.db(), checkpoint, false))
+        self.told(put(&self.db(), checkpoint, &[]))
     }
 
-    /// Begins a new history of one stream, whether or not it had one.
+    /// Lets the next run take up a change of these streams: of all of them or of none.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub fn reset(&self, key: &StreamKey) -> Result<(), StateError> {
-        self.told(put(&self.db(), &fresh(key.clone()), true))
+    pub fn edit(&self, all: &[Stored], change: &Change) -> Result<(), StateError> {
+        let edited = all.iter().cloned().map(|mut stored| {
+            stored.edits.push(Edit::of(change.clone()));
+            stored
+        });
+        self.replace(&edited.collect::<Vec<_>>())
     }
 
-    /// Begins a new history of every stream of this name, and says how many there are.
+    /// Takes these for what is known of their streams: all of them or none.
     ///
     /// # Errors
-    /// When the state cannot be written; nothing is reset then.
-    pub fn reset_stream(&self, stream: &str) -> Result<usize, StateError> {
-        let all = self.all()?.into_iter().map(|stored| stored.checkpoint.key);
-        let keys: Vec<StreamKey> = all.filter(|key| key.stream == stream).collect();
-        let reset = || {
+    /// When the state cannot be written.
+    pub fn replace(&self, all: &[Stored]) -> Result<(), StateError> {
+        let replace = || {
             let mut db = self.db();
             let transaction = db.transaction()?;
-            for key in &keys {
-                put(&transaction, &fresh(key.clone()), true)?;
+            for stored in all {
+                put(&transaction, &stored.checkpoint, &stored.edits)?;
             }
             transaction.commit()
         };
-        self.told(reset())?;
-        Ok(keys.len())
+        self.told(replace())
     }
 
     /// Adds a run to the history; the oldest are forgotten.
@@ -194,37 +216,25 @@ impl StateStore {
     }
 }
 
-fn fresh(key: StreamKey) -> Checkpoint {
-    Checkpoint {
-        key,
-        epoch: uuid::Uuid::new_v4().to_string(),
-        sequence: 0,
-        position: Position::default(),
-        witnesses: Vec::new(),
-    }
-}
-
 fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
     let failed = |err| rusqlite::Error::ToSqlConversionFailure(Box::new(err));
     serde_json::to_string(value).map_err(failed)
 }
 
-fn put(db: &Connection, checkpoint: &Checkpoint, reset: bool) -> rusqlite::Result<()> {
-    let StreamKey { origin, project, stream, object } = &checkpoint.key;
+fn put(db: &Connection, checkpoint: &Checkpoint, edits: &[Edit]) -> rusqlite::Result<()> {
+    let Checkpoint { key, epoch, sequence, position, witnesses } = checkpoint;
     let sql =
-        format!("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {NOW})");
-    let sequence = i64::try_from(checkpoint.sequence).unwrap_or(i64::MAX);
-    let (position, witnesses) = (json(&checkpoint.position)?, json(&checkpoint.witnesses)?);
+        format!("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?, {NOW}, ?)");
     let row = params![
-        origin,
-        project,
-        stream,
-        object,
-        checkpoint.epoch,
-        sequence,
-        position,
-        witnesses,
-        reset
+        key.origin,
+        key.project,
+        key.stream,
+        key.object,
+        epoch,
+        i64::try_from(*sequence).unwrap_or(i64::MAX),
+        json(position)?,
+        json(witnesses)?,
+        json(&edits)?
     ];
     db.prepare_cached(&sql)?.execute(row).map(|_| ())
 }
@@ -240,8 +250,8 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             position: position(row, 6)?,
             witnesses: parsed(row, 7)?,
         },
-        reset: row.get(8)?,
-        updated_at: time(row, 9)?,
+        updated_at: time(row, 8)?,
+        edits: parsed(row, 9)?,
     })
 }
 

@@ -17,5 +17,6 @@ mod quota;
 mod readme;
 mod refusals;
 mod secrets;
+mod state;
 mod support;
 mod weather;

@@ -169,7 +169,8 @@ fn the_state_tells_how_far_each_stream_has_come() {
     let project = after(&posthog, |_| {});
 
     let listed = project.hogline(&["state", "list"]).succeeds().says("events").says("cohorts");
-    let shown = project.hogline(&["state", "show", "--stream", "events"]).succeeds();
+    let shown =
+        project.hogline(&["state", "show", "--stream", "events", "--format", "json"]).succeeds();
 
     assert!(listed.stdout.contains("12345"), "{listed}");
     let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();

@@ -10,11 +10,10 @@ use crate::config::{Mode, Posthog, Replication, StreamConfig, TargetConnection};
 use crate::cursor::{Position, Timestamp};
 use crate::error::{Exit, Failure};
 use crate::plan::Wish;
-use crate::report::Outcome;
 use crate::runner::{Job, stream_key};
 use crate::spec::endpoint::Endpoint;
 use crate::spec::registry::Registry;
-use crate::state::store::{Run, RunStream, StateError, StateStore};
+use crate::state::store::{StateError, StateStore};
 use crate::state::{Agreement, compare};
 use crate::target::{self, Opening, Place, Recall};
 
@@ -52,7 +51,7 @@ fn place(target: &TargetConnection) -> Place {
 }
 
 /// The streams of the file that are wanted in this run.
-fn chosen<'a>(
+pub(super) fn chosen<'a>(
     replication: &'a Replication,
     options: &Options,
 ) -> Result<Vec<&'a StreamConfig>, Failure> {
@@ -196,21 +195,6 @@ fn agree(
         Agreement::Disagree(cause) => {
             Err(Failure::of_disagreement(&endpoint.stream, &key.object, cause))
         }
-    }
-}
-
-/// Keeps the history of runs; a run that cannot be recorded is still a run.
-pub(super) fn record(state: &StateStore, started: Timestamp, exit_code: u8, outcomes: &[Outcome]) {
-    let stream = |outcome: &Outcome| RunStream {
-        stream: outcome.stream.clone(),
-        object: outcome.object.clone(),
-        rows: outcome.rows.seen(),
-        requests: outcome.requests,
-    };
-    let streams = outcomes.iter().map(stream).collect();
-    let run = Run { started, ended: Timestamp::now(), exit_code, streams };
-    if let Err(err) = state.record_run(&run) {
-        tracing::warn!(%err, "the run is not in the history");
     }
 }
 

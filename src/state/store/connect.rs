@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::state::store::StateError;
 
 /// The form of the database, kept in `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE checkpoints (
@@ -22,6 +22,13 @@ CREATE TABLE runs (
   exit_code INTEGER NOT NULL, streams TEXT NOT NULL
 );
 PRAGMA user_version = 1;";
+
+/// From form 1, which knew of no change by hand but the reset, to form 2.
+const EDITS: &str = "
+ALTER TABLE checkpoints ADD COLUMN edits TEXT NOT NULL DEFAULT '[]';
+UPDATE checkpoints SET edits = json_array(json_object('epoch', epoch, 'change', 'reset')) WHERE reset;
+ALTER TABLE checkpoints DROP COLUMN reset;
+PRAGMA user_version = 2;";
 
 /// Why the database is not used.
 pub(super) enum Fault {
@@ -97,7 +104,8 @@ pub(super) fn connect(path: &Path) -> Result<Connection, Fault> {
         transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (version, tables) {
         (VERSION, _) => {}
-        (0, 0) => transaction.execute_batch(TABLES)?,
+        (0, 0) => transaction.execute_batch(&format!("{TABLES}{EDITS}"))?,
+        (1, _) => transaction.execute_batch(EDITS)?,
         (0, _) => return Err(Fault::Foreign),
         (newer, _) => return Err(Fault::Newer(newer)),
     }

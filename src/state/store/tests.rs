@@ -8,7 +8,13 @@ fn key(stream: &str, object: &str) -> StreamKey {
 }
 
 fn checkpoint(stream: &str, object: &str, sequence: u64) -> Checkpoint {
-    Checkpoint { sequence, witnesses: vec!["[1]".into()], ..fresh(key(stream, object)) }
+    Checkpoint {
+        key: key(stream, object),
+        epoch: "first".into(),
+        sequence,
+        position: Position::default(),
+        witnesses: vec!["[1]".into()],
+    }
 }
 
 fn store() -> (tempfile::TempDir, PathBuf, StateStore) {
@@ -30,40 +36,65 @@ fn a_checkpoint_is_there_when_the_state_is_opened_again() {
     drop(store);
 
     let found = StateStore::open(&path).unwrap().checkpoint(&second.key).unwrap().unwrap();
-    assert_eq!((found.checkpoint, found.reset), (second, false));
+    assert_eq!((found.checkpoint, found.edits), (second, vec![]));
 }
 
 #[test]
-fn a_reset_begins_another_history() {
-    let (_home, _, store) = store();
+fn an_edit_waits_beside_the_checkpoint_until_a_run_has_taken_it_up() {
+    let (_home, path, store) = store();
     for (stream, object) in [("s", "t"), ("s", "u"), ("r", "t")] {
         store.save(&checkpoint(stream, object, 5)).unwrap();
     }
-    let before = store.all().unwrap();
+    let both: Vec<_> =
+        store.all().unwrap().into_iter().filter(|s| s.checkpoint.key.stream == "s").collect();
 
-    assert_eq!(store.reset_stream("s").unwrap(), 2);
-    assert_eq!(store.reset_stream("unknown").unwrap(), 0);
-    store.reset(&key("new", "t")).unwrap();
+    store.edit(&both, &Change::Reset).unwrap();
+    drop(store);
 
-    let shown: Vec<_> = store
-        .all()
-        .unwrap()
-        .into_iter()
-        .map(|s| (s.checkpoint.key.stream, s.checkpoint.sequence, s.reset))
-        .collect();
-    let expected = [("new", 0, true), ("r", 5, false), ("s", 0, true), ("s", 0, true)];
-    assert_eq!(shown, expected.map(|(name, n, reset)| (name.to_owned(), n, reset)));
-    let after = store.checkpoint(&key("s", "t")).unwrap().unwrap().checkpoint;
-    assert!(before.iter().all(|stored| stored.checkpoint.epoch != after.epoch));
+    let store = StateStore::open(&path).unwrap();
+    let all = store.all().unwrap();
+    let sequences = |all: &[Stored]| {
+        all.iter().map(|s| (s.checkpoint.sequence, s.edited().sequence)).collect::<Vec<_>>()
+    };
+    assert_eq!(sequences(&all), [(5, 5), (5, 0), (5, 0)]);
+    assert!(all[1].edits[0].epoch != all[2].edits[0].epoch);
+    assert_eq!(all[1].edited().epoch, all[1].edits[0].epoch);
 
-    store.save(&Checkpoint { sequence: 1, ..after.clone() }).unwrap();
-    assert!(!store.checkpoint(&after.key).unwrap().unwrap().reset);
+    let taken_up = Checkpoint { sequence: 1, ..all[1].edited() };
+    store.save(&taken_up).unwrap();
+    let found = store.checkpoint(&taken_up.key).unwrap().unwrap();
+    assert_eq!((found.checkpoint, found.edits), (taken_up, vec![]));
+}
+
+#[test]
+fn a_reset_of_the_first_form_is_still_one() {
+    let (_home, path, store) = store();
+    drop(store);
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "ALTER TABLE checkpoints DROP COLUMN edits;
+         ALTER TABLE checkpoints ADD COLUMN reset INTEGER NOT NULL DEFAULT 0;
+         INSERT INTO checkpoints VALUES
+           ('o', '1', 'r', 't', 'a', 3, '{\"version\":1}', '[]', '2026-01-01T00:00:00Z', 0),
+           ('o', '1', 's', 't', 'b', 0, '{\"version\":1}', '[]', '2026-01-01T00:00:00Z', 1);
+         PRAGMA user_version = 1",
+    )
+    .unwrap();
+    drop(db);
+
+    let all = StateStore::open(&path).unwrap().all().unwrap();
+
+    assert_eq!(all[0].edits, []);
+    assert_eq!(all[1].edits, [Edit { epoch: "b".into(), change: Change::Reset }]);
+    assert_eq!(all[1].checkpoint.key.stream, "s");
 }
 
 #[test]
 fn runs_are_remembered_last_first() {
     let (_home, _, store) = store();
-    let streams = vec![RunStream { stream: "s".into(), object: "t".into(), rows: 3, requests: 2 }];
+    let error = Some("the key lacks a scope".into());
+    let [stream, object] = ["s", "t"].map(String::from);
+    let streams = vec![RunStream { stream, object, rows: 3, requests: 2, exit_code: 4, error }];
     let at = Timestamp::from_micros;
     let first = Run { started: at(1), ended: at(2), exit_code: 0, streams };
     let second = Run { started: at(3), ended: at(4), exit_code: 143, streams: vec![] };
@@ -88,7 +119,7 @@ fn what_is_no_state_of_ours_is_refused() {
         let sql = sql.to_owned();
         move |path: &Path| Connection::open(path).unwrap().execute_batch(&sql).unwrap()
     };
-    assert!(refused(&sql("PRAGMA user_version = 2")).contains("newer hogline"));
+    assert!(refused(&sql("PRAGMA user_version = 3")).contains("newer hogline"));
     assert!(refused(&sql("PRAGMA user_version = 0")).contains("not hogline's"));
     let text = |path: &Path| std::fs::write(path, "text".repeat(999)).unwrap();
     assert!(refused(&text).contains("not a database"));

@@ -1,0 +1,87 @@
+//! The history of runs: what a run leaves in it, and what the next one learns from it.
+
+use super::{Options, Plan, exit_of, jobs};
+use crate::config::Replication;
+use crate::config::secret::redact;
+use crate::cursor::Timestamp;
+use crate::error::{Exit, Failure};
+use crate::report::{self, Outcome};
+use crate::state::store::{Run, RunStream, StateStore};
+
+/// The options with the streams that are left to run; nothing where only failed ones were
+/// asked for and there is none.
+pub(super) fn narrowed(
+    options: &Options,
+    replication: &Replication,
+    state: &StateStore,
+) -> Result<Option<Options>, Failure> {
+    let Options { mode, range, max_wait, only_failed, .. } = *options;
+    let chosen = jobs::chosen(replication, options)?;
+    let mut streams: Vec<String> = chosen.iter().map(|stream| stream.name.clone()).collect();
+    if only_failed {
+        let ours: Vec<&str> = replication.streams.iter().map(|s| s.name.as_str()).collect();
+        let runs = state.runs().map_err(|err| jobs::unusable_state(&err))?;
+        let is_ours = |run: &&Run| run.streams.iter().any(|s| ours.contains(&s.stream.as_str()));
+        let last = runs.iter().find(is_ours);
+        streams.retain(|name| last.is_some_and(|run| run.failed().any(|s| s.stream == *name)));
+        if streams.is_empty() {
+            report::print(&none_failed(last));
+            return Ok(None);
+        }
+    }
+    Ok(Some(Options { streams, only_failed, mode, range, max_wait }))
+}
+
+fn none_failed(last: Option<&Run>) -> String {
+    match last {
+        Some(run) => {
+            format!("none of these streams failed in the last run, {}: nothing to do", run.started)
+        }
+        None => "no run of these streams is in the state: none failed, nothing to do".into(),
+    }
+}
+
+/// Remembers a run; one that cannot be remembered is still a run. A mistake in what was
+/// typed or configured is none.
+pub(super) fn record(
+    state: &StateStore,
+    started: Timestamp,
+    plan: &Plan,
+    outcomes: Result<&[Outcome], &Failure>,
+) {
+    let (exit, streams) = match outcomes {
+        Ok(outcomes) => (exit_of(outcomes), outcomes.iter().map(of_outcome).collect()),
+        Err(failure) if failure.exit == Exit::Usage => return,
+        Err(failure) => (failure.exit, not_begun(plan, failure)),
+    };
+    let run = Run { started, ended: Timestamp::now(), exit_code: exit.code(), streams };
+    if let Err(err) = state.record_run(&run) {
+        tracing::warn!(%err, "the run is not in the history");
+    }
+}
+
+fn of_outcome(outcome: &Outcome) -> RunStream {
+    RunStream {
+        stream: outcome.stream.clone(),
+        object: outcome.object.clone(),
+        rows: outcome.rows.seen(),
+        requests: outcome.requests,
+        exit_code: outcome.failure.as_ref().map_or(0, |failure| failure.exit.code()),
+        error: outcome.error.clone(),
+    }
+}
+
+/// The streams of a run that ended before any was read.
+fn not_begun(plan: &Plan, failure: &Failure) -> Vec<RunStream> {
+    let is_wanted = |name: &String| plan.options.streams.contains(name);
+    let streams = plan.replication.streams.iter().filter(|stream| is_wanted(&stream.name));
+    let failed = streams.map(|stream| RunStream {
+        stream: stream.name.clone(),
+        object: stream.object.clone(),
+        rows: 0,
+        requests: 0,
+        exit_code: failure.exit.code(),
+        error: Some(redact(&failure.to_string()).into_owned()),
+    });
+    failed.collect()
+}
