@@ -12,7 +12,7 @@ mod transport;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 pub(super) use transport::Timeouts;
@@ -31,6 +31,10 @@ use crate::cursor::Timestamp;
 
 /// Shorter waits for quota are the ordinary rhythm and not worth a line.
 const WORTH_TELLING: Duration = Duration::from_secs(10);
+
+/// Microseconds by which our clock runs ahead of the server's from one answer to the next
+/// only where somebody set it.
+const CLOCK_SET: i64 = 60_000_000;
 
 /// How a connection wants to be asked.
 #[derive(Debug, Clone)]
@@ -71,6 +75,8 @@ struct Inner {
     clock: Clock,
     /// Microseconds the server's clock is ahead of ours; below zero where it is behind.
     ahead: AtomicI64,
+    /// Whether the server has told its time.
+    is_told: AtomicBool,
 }
 
 impl Client {
@@ -98,6 +104,7 @@ impl Client {
             project: settings.project,
             limits: settings.limits,
             enforce: settings.enforce_limits,
+            longest_pace: settings.max_wait,
         };
         let ledger = Ledger::open(settings.ledger.as_deref(), quotas)
             .map_err(|error| ClientError::Ledger { detail: error.to_string() })?;
@@ -110,6 +117,7 @@ impl Client {
                 patience,
                 clock,
                 ahead: AtomicI64::new(0),
+                is_told: AtomicBool::new(false),
             }),
         })
     }
@@ -165,14 +173,16 @@ impl Client {
             meter.sent();
             let answer = self.attempt(request, intake).await;
             drop(permit);
+            self.settle(request, &answer).await?;
             let fault = match answer {
                 Ok(head) => return Ok(head),
                 Err(Setback::Fault(fault)) => fault,
                 Err(Setback::Final(error)) => return Err(error),
             };
-            self.note(request, &fault, meter).await?;
-            let what = fault.detail.clone();
-            let wait = retries.next(fault)?;
+            let (kind, advised, what) = (fault.kind, fault.after, fault.detail.clone());
+            let wait = retries.next(fault, self.inner.clock.now());
+            self.note(request, kind, advised, &wait, meter).await?;
+            let wait = wait?;
             // At once: whoever took the broken answer in need not hold on to it while we wait.
             intake.restart().await?;
             meter.retried();
@@ -190,7 +200,8 @@ impl Client {
             let Some(Hold { wait, why }) = self.spend(request).await? else { return Ok(permit) };
             drop(permit);
             if wait > self.inner.patience.max_wait {
-                return Err(AskError::ComeBack { wait, detail: why });
+                let until = self.inner.clock.now().plus(wait);
+                return Err(AskError::ComeBack { wait, until, detail: why });
             }
             if wait >= WORTH_TELLING {
                 tracing::info!(request = %self.describe(request), "waiting {}: {why}", spell(wait));
@@ -207,17 +218,57 @@ impl Client {
         self.with_ledger(move |ledger| ledger.spend(&counters, now)).await
     }
 
-    /// Tells the ledger, and so all other runs, of a wait that PostHog named.
-    async fn note(&self, request: &Request, fault: &Fault, meter: &Meter) -> Result<(), AskError> {
-        if fault.kind != Kind::Throttled {
+    /// Tells the ledger, and so all other runs, how a request was met.
+    async fn note(
+        &self,
+        request: &Request,
+        kind: Kind,
+        advised: Option<Duration>,
+        wait: &Result<Duration, AskError>,
+        meter: &Meter,
+    ) -> Result<(), AskError> {
+        if kind != Kind::Throttled {
             return Ok(());
         }
         meter.was_throttled();
-        let (Some(after), false) = (fault.after, request.counters.is_empty()) else {
-            return Ok(());
+        let wait = match wait {
+            Ok(wait) | Err(AskError::ComeBack { wait, .. }) => *wait,
+            Err(_) => return Ok(()),
         };
         let (counters, now) = (request.counters.clone(), self.inner.clock.now());
-        self.with_ledger(move |ledger| ledger.block(&counters, now.plus(after), now)).await
+        self.with_ledger(move |ledger| ledger.refused(&counters, wait, advised, now)).await
+    }
+
+    /// Lets the others go on who wait for this request to find out whether PostHog's wait is over.
+    async fn settle<T>(
+        &self,
+        request: &Request,
+        answer: &Result<T, Setback>,
+    ) -> Result<(), AskError> {
+        let is_answered = match answer {
+            Err(Setback::Fault(Fault { kind: Kind::Throttled, .. })) => return Ok(()),
+            Err(Setback::Fault(Fault { kind: Kind::Network, .. })) => false,
+            _ => true,
+        };
+        if !self.inner.ledger.is_probing(&request.counters) {
+            return Ok(());
+        }
+        let counters = request.counters.clone();
+        self.with_ledger(move |ledger| ledger.settle(&counters, is_answered)).await
+    }
+
+    /// Takes the server's time; a clock of ours that was set forward does not age the ledger.
+    async fn tell_time(&self, date: Timestamp) -> Result<(), AskError> {
+        let ahead = date.micros() - self.inner.clock.now().micros();
+        let before = self.inner.ahead.swap(ahead, Ordering::Relaxed);
+        let was_told = self.inner.is_told.swap(true, Ordering::Relaxed);
+        let jumped = before.saturating_sub(ahead);
+        if !was_told || jumped < CLOCK_SET {
+            return Ok(());
+        }
+        let by = Duration::from_micros(jumped.unsigned_abs());
+        tracing::warn!("this machine's clock was set forward by {}", spell(by));
+        self.with_ledger(move |ledger| ledger.shift(by)).await
     }
 
     /// SQLite may wait for another process: not on a thread that serves sockets.
@@ -244,8 +295,7 @@ impl Client {
         };
         let date = answer.facts.date;
         if let Some(date) = date {
-            let ahead = date.micros() - self.inner.clock.now().micros();
-            self.inner.ahead.store(ahead, Ordering::Relaxed);
+            self.tell_time(date).await.map_err(Setback::Final)?;
         }
         match judge(&answer.facts, &refusal) {
             Verdict::Accept => answer.pour(intake).await.map(|()| Head { date }),

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::{Stopped, spell};
+use crate::cursor::Timestamp;
 
 /// Why a question got no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,8 +63,10 @@ pub enum AskError {
     /// The quota is spent for longer than a run may wait.
     #[error("come back in {}: {detail}", spell(*wait))]
     ComeBack {
-        /// How long from now.
+        /// How long from then.
         wait: Duration,
+        /// When that will be over, by this machine's clock.
+        until: Timestamp,
         /// Who asks for the wait, and why.
         detail: String,
     },
@@ -113,9 +116,12 @@ impl AskError {
             Self::TooMuch { .. } => {
                 "ask for less at once: a shorter range or a lower limit".to_owned()
             }
-            Self::ComeBack { wait, .. } => {
-                format!("run again in {}, or raise `max_wait`", spell(*wait))
-            }
+            Self::ComeBack { wait, until, .. } => format!(
+                "run again in {}, at {}: it goes on from what is committed;\n\
+                 or let it wait longer with --max-wait (`max_wait` of the connection)",
+                spell(*wait),
+                clock(*until)
+            ),
             Self::Unavailable { status: None, .. } => {
                 "check the host, the network and the proxy, then run again".to_owned()
             }
@@ -127,6 +133,13 @@ impl AskError {
             Self::Stopped => "look at the error that stopped the receiver".to_owned(),
         }
     }
+}
+
+/// `2026-03-10 12:34:56 UTC`, never earlier than `at`.
+fn clock(at: Timestamp) -> String {
+    let whole = at.plus_micros(999_999).text();
+    let (date, time) = (whole.day(), &whole.as_str()[11..19]);
+    format!("{date} {time} UTC")
 }
 
 impl From<Stopped> for AskError {

@@ -1,28 +1,31 @@
 //! The ledger: what of PostHog's quotas is spent, shared by all runs of a machine.
 //!
-//! One SQLite file counts requests by (origin, project, counter) and second. A
+//! One SQLite file counts requests by (origin, project, counter) and moment. A
 //! request is allowed and entered in one short transaction, so two processes
-//! cannot both take the last one. A 429 that names a wait is entered as well and
-//! holds everybody back: PostHog's own count outranks ours.
+//! cannot both take the last one. A 429 is entered as well and holds everybody back;
+//! when its wait is over one request goes first to see whether that is true. PostHog's
+//! own count outranks ours: what a 429 proves that others have spent is entered too.
 //!
 //! The ledger is advice, not data. One that cannot be read is set aside and
 //! begun again; where no file can be written it is kept in memory; where even
 //! that fails requests go out uncounted, and a 429 corrects us. It never stops
 //! a run, reads no clock, and waits for nothing but SQLite's lock.
 
+mod scope;
 mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
+use scope::Scope;
 use store::{Store, is_busy};
 
-use super::window::{self, Spent};
+use super::window::{self, Wait};
 use crate::config::Allowance;
 use crate::cursor::Timestamp;
 
@@ -32,9 +35,14 @@ const KEEP: Duration = Duration::from_secs(86_400);
 /// No 429 holds back longer: a wait beyond is a mistake that would outlive its cause.
 const LONGEST_BLOCK: Duration = Duration::from_secs(86_400);
 
-/// Entries further in the future were made before the clock was set back, and
-/// say nothing any more. Nearer ones count as made now.
-const DRIFT: Duration = Duration::from_secs(60);
+/// Windows from here on are spread even where a request has no other.
+const LONG: Duration = Duration::from_secs(600);
+
+/// PostHog names waits in whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How often they look whether it was answered.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Whose quota it is, and how large.
 #[derive(Debug, Clone)]
@@ -47,6 +55,8 @@ pub(super) struct Quotas {
     pub limits: BTreeMap<String, Vec<Allowance>>,
     /// Whether a request waits for its allowances. Blocks hold in any case.
     pub enforce: bool,
+    /// A slower pace is not kept: the run spends what there is and comes back.
+    pub longest_pace: Duration,
 }
 
 /// Why a request may not go yet.
@@ -63,6 +73,8 @@ pub(super) struct Hold {
 pub(super) struct Ledger {
     quotas: Quotas,
     store: Mutex<Store>,
+    /// The counters for which a request of ours went first after a 429.
+    probes: Mutex<BTreeSet<String>>,
 }
 
 impl Ledger {
@@ -73,39 +85,120 @@ impl Ledger {
     /// Not even one in memory can be had.
     pub(super) fn open(path: Option<&Path>, quotas: Quotas) -> rusqlite::Result<Self> {
         let store = Store::open(path.map(Path::to_path_buf))?;
-        Ok(Self { quotas, store: Mutex::new(store) })
+        Ok(Self { quotas, store: Mutex::new(store), probes: Mutex::default() })
     }
 
     /// Enters one request in all of `counters`, or says why it has to wait.
     pub(super) fn spend(&self, counters: &[String], now: Timestamp) -> Option<Hold> {
-        self.transaction(|tx| {
+        let (hold, probed) = self.transaction(|tx| {
             let mut longest: Option<Hold> = None;
             for counter in counters {
                 let scope = self.scope(counter);
+                scope.rebase(tx, now)?;
                 scope.prune(tx, now, self.keep())?;
-                for hold in self.holds(tx, &scope, now)? {
+                for hold in self.holds(tx, &scope, counters, now)? {
                     if longest.as_ref().is_none_or(|l| hold.wait > l.wait) {
                         longest = Some(hold);
                     }
                 }
             }
-            if longest.is_none() {
-                counters.iter().try_for_each(|counter| self.scope(counter).enter(tx, now))?;
+            let mut probed = Vec::new();
+            for counter in counters.iter().filter(|_| longest.is_none()) {
+                self.scope(counter).enter(tx, now, 1)?;
+                if self.scope(counter).probe(tx, now)? {
+                    probed.push(counter.clone());
+                }
             }
-            Ok(longest)
-        })
-        .flatten()
+            Ok((longest, probed))
+        })?;
+        self.probes().extend(probed);
+        hold
     }
 
-    /// Holds everybody's requests back until `until`: PostHog said so.
-    pub(super) fn block(&self, counters: &[String], until: Timestamp, now: Timestamp) {
-        let until = until.min(now.plus(LONGEST_BLOCK));
+    /// Holds everybody's requests back for `wait`, as PostHog refused one. Where it named the
+    /// wait itself, what that proves of others is entered.
+    pub(super) fn refused(
+        &self,
+        counters: &[String],
+        wait: Duration,
+        advised: Option<Duration>,
+        now: Timestamp,
+    ) {
+        let until = now.plus(wait.min(LONGEST_BLOCK));
         let done = self.transaction(|tx| {
-            counters.iter().try_for_each(|counter| self.scope(counter).block(tx, until, now))
+            counters.iter().try_for_each(|counter| self.scope(counter).block(tx, until, now))?;
+            match advised.filter(|_| self.quotas.enforce) {
+                Some(advised) => self.enter_others(tx, counters, advised, now),
+                None => Ok(()),
+            }
         });
+        self.probes().retain(|counter| !counters.contains(counter));
         if done.is_none() {
             tracing::warn!("other runs do not hear of this 429");
         }
+    }
+
+    /// Enters what others spent of the window that refused for so long: the one that needs
+    /// the fewest of them to be full. They are taken as evenly spread over the time in which
+    /// they can have been sent, which is all that is known.
+    fn enter_others(
+        &self,
+        tx: &Connection,
+        counters: &[String],
+        wait: Duration,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let mut fewest: Option<(u32, &String, Duration)> = None;
+        for counter in counters {
+            let allowances = self.quotas.limits.get(counter).into_iter().flatten();
+            // Whole seconds are told, rounded up.
+            let could_refuse = |allowance: &&Allowance| allowance.per + SECOND >= wait;
+            for allowance in allowances.filter(could_refuse) {
+                let spent = self.scope(counter).spent(tx, now, allowance.reach())?;
+                let left = window::left(*allowance, &spent, now);
+                if fewest.is_none_or(|(others, ..)| left < others) {
+                    fewest = Some((left, counter, allowance.per.saturating_sub(wait)));
+                }
+            }
+        }
+        let Some((others @ 1.., counter, span)) = fewest else { return Ok(()) };
+        tracing::info!("others have spent {others} of the quota `{counter}`");
+        let seconds = u32::try_from(span.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        for n in 0..seconds.min(others) {
+            let share = others / seconds.min(others) + u32::from(n < others % seconds.min(others));
+            let ago = span.mul_f64(f64::from(n) / f64::from(seconds.min(others)));
+            self.scope(counter).enter(tx, now.minus(ago), share)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a request of ours went first after a 429.
+    pub(super) fn is_probing(&self, counters: &[String]) -> bool {
+        let probes = self.probes();
+        counters.iter().any(|counter| probes.contains(counter))
+    }
+
+    /// The request that went first was not refused: all may go on. Where it was not even
+    /// answered, the next one goes first.
+    pub(super) fn settle(&self, counters: &[String], is_answered: bool) {
+        self.transaction(|tx| {
+            counters.iter().try_for_each(|counter| self.scope(counter).settle(tx, is_answered))
+        });
+        self.probes().retain(|counter| !counters.contains(counter));
+    }
+
+    /// Moves everything so far: the clock was set forward by so much.
+    pub(super) fn shift(&self, by: Duration) {
+        self.transaction(|tx| {
+            for counter in self.quotas.limits.keys() {
+                self.scope(counter).shift(tx, by)?;
+            }
+            Ok(())
+        });
+    }
+
+    fn probes(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many requests are left of each counter's longest window.
@@ -115,7 +208,7 @@ impl Ledger {
             for (counter, allowances) in &self.quotas.limits {
                 let Some(allowance) = allowances.iter().max_by_key(|a| a.per) else { continue };
                 let scope = self.scope(counter);
-                let spent = scope.spent(tx, now, allowance.per)?;
+                let spent = scope.spent(tx, now, allowance.reach())?;
                 let is_blocked = scope.blocked(tx, now)?.is_some();
                 let room = if is_blocked { 0 } else { window::left(*allowance, &spent, now) };
                 left.insert(counter.clone(), room);
@@ -130,24 +223,39 @@ impl Ledger {
         &self,
         tx: &Connection,
         scope: &Scope<'_>,
+        counters: &[String],
         now: Timestamp,
     ) -> rusqlite::Result<Vec<Hold>> {
         let counter = scope.counter;
         let mut holds = Vec::new();
-        if let Some(until) = scope.blocked(tx, now)? {
+        if let Some((until, is_probing)) = scope.blocked(tx, now)? {
             let why =
                 format!("PostHog answered 429 to an earlier request of the quota `{counter}`");
-            holds.push(Hold { wait: until.since(now), why });
+            let wait = until.since(now);
+            holds.push(Hold { wait: if is_probing { wait.min(LOOK_AGAIN) } else { wait }, why });
         }
         let allowances = self.quotas.limits.get(counter).filter(|_| self.quotas.enforce);
         for allowance in allowances.into_iter().flatten() {
-            let spent = scope.spent(tx, now, allowance.per)?;
-            let wait = window::hold(*allowance, &spent, now);
+            let spent = scope.spent(tx, now, allowance.reach())?;
+            let is_spread = self.is_spread(counters, *allowance);
+            let wait = match window::hold(*allowance, &spent, now, is_spread) {
+                Wait::Room(wait) => wait,
+                Wait::Pace(wait) if wait <= self.quotas.longest_pace => wait,
+                Wait::Pace(_) => Duration::ZERO,
+            };
             if !wait.is_zero() {
                 holds.push(Hold { wait, why: format!("the quota `{counter}` is {allowance}") });
             }
         }
         Ok(holds)
+    }
+
+    /// Of several windows of a request the longest is spread; the others are over sooner
+    /// than spreading would help.
+    fn is_spread(&self, counters: &[String], allowance: Allowance) -> bool {
+        let spans = || counters.iter().filter_map(|c| self.quotas.limits.get(c)).flatten();
+        let is_longest = spans().all(|other| other.per <= allowance.per);
+        is_longest && (allowance.per >= LONG || spans().any(|other| other.per < allowance.per))
     }
 
     fn scope<'a>(&'a self, counter: &'a str) -> Scope<'a> {
@@ -173,95 +281,4 @@ impl Ledger {
         };
         again.inspect_err(|error| tracing::warn!(%error, "going on without the quota ledger")).ok()
     }
-}
-
-/// One counter of one project.
-struct Scope<'a> {
-    origin: &'a str,
-    project: &'a str,
-    counter: &'a str,
-}
-
-impl Scope<'_> {
-    fn enter(&self, tx: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-        tx.prepare_cached(
-            "INSERT INTO spent VALUES (?1, ?2, ?3, ?4, ?5, 1) ON CONFLICT DO UPDATE
-             SET requests = requests + 1, last = max(last, excluded.last)",
-        )?
-        .execute((self.origin, self.project, self.counter, second(now), now.micros()))
-        .map(drop)
-    }
-
-    /// What was spent in the last `per`, oldest first.
-    fn spent(
-        &self,
-        tx: &Connection,
-        now: Timestamp,
-        per: Duration,
-    ) -> rusqlite::Result<Vec<Spent>> {
-        tx.prepare_cached(
-            "SELECT last, requests FROM spent WHERE origin = ?1 AND project = ?2 AND counter = ?3
-             AND second BETWEEN ?4 AND ?5 ORDER BY second",
-        )?
-        .query_map(
-            (
-                self.origin,
-                self.project,
-                self.counter,
-                second(now.minus(per)),
-                second(now.plus(DRIFT)),
-            ),
-            |row| Ok(Spent { last: Timestamp::from_micros(row.get(0)?), requests: row.get(1)? }),
-        )?
-        .collect()
-    }
-
-    /// Until when PostHog refuses; `None` where it does not.
-    fn blocked(&self, tx: &Connection, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
-        tx.prepare_cached(
-            "SELECT until FROM blocked WHERE origin = ?1 AND project = ?2 AND counter = ?3
-             AND until > ?4 AND since <= ?5",
-        )?
-        .query_row(
-            (self.origin, self.project, self.counter, now.micros(), now.plus(DRIFT).micros()),
-            |row| row.get(0).map(Timestamp::from_micros),
-        )
-        .optional()
-    }
-
-    fn block(&self, tx: &Connection, until: Timestamp, now: Timestamp) -> rusqlite::Result<()> {
-        // A later end stays, unless it comes from a clock that was set back since.
-        tx.prepare_cached(
-            "INSERT INTO blocked VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
-             SET until = iif(since > ?6, excluded.until, max(until, excluded.until)), since = excluded.since",
-        )?
-        .execute((
-            self.origin,
-            self.project,
-            self.counter,
-            now.micros(),
-            until.micros(),
-            now.plus(DRIFT).micros(),
-        ))
-        .map(drop)
-    }
-
-    fn prune(&self, tx: &Connection, now: Timestamp, keep: Duration) -> rusqlite::Result<()> {
-        tx.prepare_cached(
-            "DELETE FROM spent WHERE origin = ?1 AND project = ?2 AND counter = ?3
-             AND second NOT BETWEEN ?4 AND ?5",
-        )?
-        .execute((
-            self.origin,
-            self.project,
-            self.counter,
-            second(now.minus(keep)),
-            second(now.plus(DRIFT)),
-        ))
-        .map(drop)
-    }
-}
-
-fn second(at: Timestamp) -> i64 {
-    at.micros().div_euclid(1_000_000)
 }

@@ -14,6 +14,7 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
 use super::AskError;
 use super::verdict::{Fault, Kind};
+use crate::cursor::Timestamp;
 
 /// Retries of a question that is throttled: five doublings outlast the minute
 /// that PostHog's short windows have.
@@ -85,16 +86,16 @@ impl Retries {
     /// # Errors
     ///
     /// The wait is longer than a run may wait, or there have been enough.
-    pub(super) fn next(&mut self, fault: Fault) -> Result<Duration, AskError> {
+    pub(super) fn next(&mut self, fault: Fault, now: Timestamp) -> Result<Duration, AskError> {
         let advised = fault.after.map(|after| after.max(self.patience.least));
         if let Some(wait) = advised
             && wait > self.patience.max_wait
         {
-            return Err(AskError::ComeBack { wait, detail: fault.detail });
+            return Err(AskError::ComeBack { wait, until: now.plus(wait), detail: fault.detail });
         }
         let own = self.own_delay(fault.kind);
         if self.is_exhausted(fault.kind) {
-            return Err(self.give_up(fault, advised.unwrap_or(own)));
+            return Err(self.give_up(fault, advised.unwrap_or(own), now));
         }
         match fault.kind {
             Kind::Throttled => self.throttled += 1,
@@ -122,12 +123,13 @@ impl Retries {
     }
 
     /// The error that a fault becomes when it does not go away.
-    fn give_up(&self, fault: Fault, wait: Duration) -> AskError {
+    fn give_up(&self, fault: Fault, wait: Duration, now: Timestamp) -> AskError {
         let Fault { kind, status, detail, .. } = fault;
         let attempts = self.attempts();
         match kind {
             Kind::Throttled => AskError::ComeBack {
                 wait,
+                until: now.plus(wait),
                 detail: format!("still refused after {attempts} attempts: {detail}"),
             },
             // A gateway that never waits long enough: a smaller question is answered sooner.
@@ -159,6 +161,10 @@ mod tests {
         Patience { jitter: 0.0, spread: Duration::ZERO, ..patience }
     }
 
+    fn now() -> Timestamp {
+        Timestamp::from_micros(0)
+    }
+
     fn fault(kind: Kind, after: Option<u64>) -> Fault {
         let after = after.map(Duration::from_secs);
         Fault { kind, status: Some(503), after, detail: "busy".into() }
@@ -169,7 +175,7 @@ mod tests {
         let mut retries = Retries::new(&steady());
         let mut seconds = Vec::new();
         loop {
-            match retries.next(fault(kind, after)) {
+            match retries.next(fault(kind, after), now()) {
                 Ok(wait) => seconds.push(wait.as_secs()),
                 Err(error) => return (seconds, error),
             }
@@ -202,7 +208,8 @@ mod tests {
 
         assert!(waited.is_empty(), "{waited:?}");
         let wait = Duration::from_secs(3600);
-        assert_eq!(error, AskError::ComeBack { wait, detail: "busy".into() });
+        let until = now().plus(wait);
+        assert_eq!(error, AskError::ComeBack { wait, until, detail: "busy".into() });
     }
 
     #[test]
@@ -210,10 +217,13 @@ mod tests {
         let mut retries = Retries::new(&steady());
         let impatient = || Fault { status: Some(504), ..fault(Kind::Server, None) };
         for _ in 0..3 {
-            retries.next(impatient()).unwrap();
+            retries.next(impatient(), now()).unwrap();
         }
 
-        assert!(matches!(retries.next(impatient()), Err(AskError::TooMuch { status: 504, .. })));
+        assert!(matches!(
+            retries.next(impatient(), now()),
+            Err(AskError::TooMuch { status: 504, .. })
+        ));
     }
 
     #[test]
@@ -221,8 +231,9 @@ mod tests {
         let mut patience = Patience::of(Duration::from_secs(40));
         patience.exponential = Duration::from_secs(40);
         for _ in 0..50 {
-            let advised = Retries::new(&patience).next(fault(Kind::Throttled, Some(37))).unwrap();
-            let own = Retries::new(&patience).next(fault(Kind::Throttled, None)).unwrap();
+            let advised =
+                Retries::new(&patience).next(fault(Kind::Throttled, Some(37)), now()).unwrap();
+            let own = Retries::new(&patience).next(fault(Kind::Throttled, None), now()).unwrap();
 
             assert!(advised >= Duration::from_secs(37) && advised < Duration::from_secs(38));
             assert!(own >= Duration::from_secs(30) && own <= Duration::from_secs(40));

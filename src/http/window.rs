@@ -1,10 +1,10 @@
 //! Sliding windows: how long the next request has to wait for its quota.
 //!
 //! PostHog counts the requests of the last minute and of the last hour. What is
-//! left of a short window is spent as it comes. Once half of a long one is spent,
-//! the rest is spread: requests are spaced at the slowest even pace that never
-//! meets the wall, so that a run which needs more than the quota is slow instead
-//! of stuck. Everything here is pure; [`super::quota`] stores what was spent.
+//! left of a short window is spent as it comes. Once half of the longest one is
+//! spent, the rest is spread: requests are spaced at the slowest even pace that
+//! never meets the wall, so that a run which needs more than the quota is slow
+//! instead of stuck. Everything here is pure; [`super::quota`] stores what was spent.
 
 use std::time::Duration;
 
@@ -12,12 +12,18 @@ use super::spell;
 use crate::config::Allowance;
 use crate::cursor::Timestamp;
 
-/// Shorter windows are over sooner than spreading would help.
-const SPREAD_FROM: Duration = Duration::from_secs(600);
+/// What a window is longer than PostHog's, at most: a request that took longer on its way
+/// than the one that takes its place would still be counted.
+const SLACK: Duration = Duration::from_secs(1);
 
 impl Allowance {
-    fn limit(self) -> u32 {
+    pub(super) fn limit(self) -> u32 {
         self.requests.max(1)
+    }
+
+    /// How long a request is counted: a hundredth longer than PostHog does.
+    pub(super) fn reach(self) -> Duration {
+        self.per + (self.per / 100).min(SLACK)
     }
 }
 
@@ -28,7 +34,7 @@ impl std::fmt::Display for Allowance {
     }
 }
 
-/// The requests of one second.
+/// The requests of a tenth of a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Spent {
     /// When the last of them was sent. All of them leave a window with it.
@@ -51,7 +57,7 @@ impl Window {
     fn new(allowance: Allowance, spent: &[Spent], now: Timestamp) -> Self {
         let leaving = spent
             .iter()
-            .map(|s| (s.last.min(now).plus(allowance.per).since(now), s.requests))
+            .map(|s| (s.last.min(now).plus(allowance.reach()).since(now), s.requests))
             .filter(|(leaves, _)| !leaves.is_zero())
             .collect();
         let idle = spent.last().map_or(Duration::MAX, |s| now.since(s.last));
@@ -80,7 +86,7 @@ impl Window {
 
     /// The time between requests at which the window is never full.
     ///
-    /// Before the k-th second leaves, only what is left now and what has left by
+    /// Before the k-th of them leave, only what is left now and what has left by
     /// then can be sent: each such moment bounds the pace, and the whole window
     /// bounds it by its own average.
     fn pace(&self) -> Duration {
@@ -93,22 +99,28 @@ impl Window {
         pace
     }
 
-    fn hold(&self) -> Duration {
-        if self.left() == 0 {
-            return self.until_room();
-        }
+    fn hold(&self, is_spread: bool) -> Wait {
         let is_half_spent = self.used() > self.allowance.limit() / 2;
-        if self.allowance.per < SPREAD_FROM || !is_half_spent {
-            return Duration::ZERO;
+        match self.left() {
+            0 => Wait::Room(self.until_room()),
+            _ if is_spread && is_half_spent => Wait::Pace(self.pace().saturating_sub(self.idle)),
+            _ => Wait::Pace(Duration::ZERO),
         }
-        self.pace().saturating_sub(self.idle)
     }
 }
 
-/// How long the next request has to wait; zero where it may go now. `spent` is
-/// in the order of time.
-pub(super) fn hold(allowance: Allowance, spent: &[Spent], now: Timestamp) -> Duration {
-    Window::new(allowance, spent, now).hold()
+/// Why and how long the next request waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Until the window has room.
+    Room(Duration),
+    /// There is room; this is for the rest to last.
+    Pace(Duration),
+}
+
+/// How long the next request has to wait. `spent` is in the order of time.
+pub(super) fn hold(allowance: Allowance, spent: &[Spent], now: Timestamp, is_spread: bool) -> Wait {
+    Window::new(allowance, spent, now).hold(is_spread)
 }
 
 /// How many requests could go now.
@@ -139,15 +151,21 @@ mod tests {
             (3, MINUTE, &[(90, 3)], 100, 50),
             (3, MINUTE, &[(80, 1), (90, 2)], 100, 40),
             (3, MINUTE, &[(80, 1), (90, 4)], 100, 50),
-            // Sent exactly a minute ago: gone.
-            (3, MINUTE, &[(40, 3)], 100, 0),
+            // Sent a minute ago, and a little: gone.
+            (3, MINUTE, &[(39, 3)], 100, 0),
             // The clock was set back by five seconds.
             (3, MINUTE, &[(105, 3)], 100, 60),
             (0, MINUTE, &[(100, 1)], 100, 60),
         ] {
-            let wait = hold(Allowance { requests, per }, &spent(entries), at(now));
+            let wait = hold(Allowance { requests, per }, &spent(entries), at(now), false);
 
-            assert_eq!(wait, Duration::from_secs(seconds), "{requests} in {per:?}, {entries:?}");
+            // A hundredth of the window is waited for those that took long on their way.
+            let seconds = Duration::from_secs(seconds);
+            let expected = match seconds.is_zero() {
+                true => Wait::Pace(seconds),
+                false => Wait::Room(seconds + per / 100),
+            };
+            assert_eq!(wait, expected, "{requests} in {per:?}, {entries:?}");
         }
     }
 
@@ -157,17 +175,18 @@ mod tests {
         for (entries, now, millis) in [
             (&[(0, 600)][..], 100, 0),
             // One leaves in a second, and makes room for one of the 600 that must last.
-            (&[(0, 1), (3_599, 600)], 3_599, 6_000),
+            (&[(0, 1), (3_599, 600)], 3_599, 6_001),
             // 601 at once: the other 599 have to last until these leave.
-            (&[(0, 601)], 0, 6_010),
-            (&[(0, 601)], 4, 2_003),
+            (&[(0, 601)], 0, 6_011),
+            (&[(0, 601)], 4, 2_005),
             (&[(0, 601)], 60, 0),
             // Most leave soon: the average bounds the pace.
             (&[(0, 900)], 3_590, 0),
-            (&[(0, 900), (3_590, 1)], 3_590, 3_002),
+            (&[(0, 900), (3_590, 1)], 3_590, 3_003),
         ] {
-            let wait = hold(hourly, &spent(entries), at(now));
+            let wait = hold(hourly, &spent(entries), at(now), true);
 
+            let Wait::Pace(wait) = wait else { panic!("{entries:?}: {wait:?}") };
             assert_eq!(wait.as_millis(), millis, "{entries:?} at {now}");
         }
     }
@@ -180,7 +199,7 @@ mod tests {
         let mut longest = Duration::ZERO;
         for _ in 0..600 {
             loop {
-                let wait = hold(allowance, &entries, now);
+                let (Wait::Pace(wait) | Wait::Room(wait)) = hold(allowance, &entries, now, true);
                 if wait.is_zero() {
                     break;
                 }

@@ -60,6 +60,24 @@ pub enum Limits {
     Off,
     /// Those of PostHog's cloud, on its paid plan.
     Real,
+    /// The same in miniature: windows shorter and allowances smaller by these factors.
+    Scaled {
+        /// How often an hour fits into the window that plays it.
+        faster: u32,
+        /// How often a real allowance is what is allowed.
+        fewer: u32,
+    },
+}
+
+impl Limits {
+    /// By what windows and allowances are divided; nothing where there are none.
+    fn factors(self) -> Option<(u32, u32)> {
+        match self {
+            Self::Off => None,
+            Self::Real => Some((1, 1)),
+            Self::Scaled { faster, fewer } => Some((faster.max(1), fewer.max(1))),
+        }
+    }
 }
 
 /// What kind of PostHog is played, and how much it holds.

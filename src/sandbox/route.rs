@@ -5,10 +5,10 @@
 use serde_json::json;
 
 use super::answer::{Answer, Question};
+use super::held;
 use super::key::{self, Place};
 use super::list::{self, View};
 use super::project::Project;
-use super::{Limits, held};
 
 /// What PostHog answers.
 pub(super) fn answer(project: &Project, question: &Question) -> Result<Answer, Answer> {
@@ -47,9 +47,9 @@ fn enter(
     stream: &str,
 ) -> Result<(), Answer> {
     let key = key::admit(question, place)?;
-    if project.options.limits == Limits::Real {
+    if let Some(factors) = project.options.limits.factors() {
         held(&project.throttle)
-            .admit(stream, key, project.now())
+            .admit(stream, key, project.now(), factors)
             .map_err(|wait| Answer::throttled(Some(wait)))?;
     }
     Ok(())
@@ -124,7 +124,7 @@ fn recording(view: &View<'_>, id: &str) -> Result<Answer, Answer> {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use crate::sandbox::Limits;
     use crate::sandbox::client::{get, send, small, started};
     use crate::sandbox::{KEY, Options, PROJECT};
 

@@ -1,7 +1,8 @@
 //! PostHog's rate limits: sliding windows over accepted requests.
 //!
 //! Each class counts the requests it let through; a refused one is not counted.
-//! Where several classes refuse, the longest wait is told. Time is the sandbox's.
+//! Where several classes refuse, the longest wait is told. Time is the sandbox's. Windows
+//! and allowances can be played in miniature, so that a test sees hours of them.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,6 +14,14 @@ struct Class {
     name: &'static str,
     requests: usize,
     micros: i64,
+}
+
+impl Class {
+    /// The class with shorter windows and smaller allowances.
+    fn scaled(&self, (faster, fewer): (u32, u32)) -> Self {
+        let requests = self.requests.div_ceil(fewer as usize);
+        Self { name: self.name, requests, micros: self.micros / i64::from(faster) }
+    }
 }
 
 const fn class(name: &'static str, requests: usize, micros: i64) -> Class {
@@ -48,11 +57,18 @@ fn classes(stream: &str) -> &'static [Class] {
 pub(super) struct Throttle(HashMap<(&'static str, String), VecDeque<i64>>);
 
 impl Throttle {
-    /// Counts a request, or says in how many seconds it would be let through.
-    pub(super) fn admit(&mut self, stream: &str, key: &str, now: Timestamp) -> Result<(), u64> {
+    /// Counts a request, or says in how many seconds it would be let through. Windows are
+    /// shorter and allowances smaller by `factors`.
+    pub(super) fn admit(
+        &mut self,
+        stream: &str,
+        key: &str,
+        now: Timestamp,
+        factors: (u32, u32),
+    ) -> Result<(), u64> {
         let now = now.micros();
-        let wait =
-            classes(stream).iter().map(|class| self.wait(class, key, now)).max().unwrap_or(0);
+        let classes_now = classes(stream).iter().map(|class| class.scaled(factors));
+        let wait = classes_now.map(|class| self.wait(&class, key, now)).max().unwrap_or(0);
         if wait > 0 {
             return Err(u64::try_from(wait / SECOND).unwrap_or(0) + 1);
         }
@@ -88,11 +104,11 @@ mod tests {
         let mut throttle = Throttle::default();
 
         for _ in 0..60 {
-            assert_eq!(throttle.admit("session_recordings", "key", seconds(0)), Ok(()));
+            assert_eq!(throttle.admit("session_recordings", "key", seconds(0), (1, 1)), Ok(()));
         }
-        assert_eq!(throttle.admit("session_recordings", "key", seconds(20)), Err(41));
-        assert_eq!(throttle.admit("events", "key", seconds(20)), Ok(()));
-        assert_eq!(throttle.admit("session_recordings", "key", seconds(60)), Ok(()));
+        assert_eq!(throttle.admit("session_recordings", "key", seconds(20), (1, 1)), Err(41));
+        assert_eq!(throttle.admit("events", "key", seconds(20), (1, 1)), Ok(()));
+        assert_eq!(throttle.admit("session_recordings", "key", seconds(60), (1, 1)), Ok(()));
     }
 
     #[test]
@@ -101,9 +117,12 @@ mod tests {
 
         for minute in 0..5 {
             for _ in 0..60 {
-                assert_eq!(throttle.admit("session_recordings", "k", seconds(minute * 60)), Ok(()));
+                assert_eq!(
+                    throttle.admit("session_recordings", "k", seconds(minute * 60), (1, 1)),
+                    Ok(())
+                );
             }
         }
-        assert_eq!(throttle.admit("session_recordings", "k", seconds(241)), Err(3360));
+        assert_eq!(throttle.admit("session_recordings", "k", seconds(241), (1, 1)), Err(3360));
     }
 }

@@ -14,12 +14,12 @@ const BUSY: Duration = Duration::from_secs(5);
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS spent (
         origin TEXT NOT NULL, project TEXT NOT NULL, counter TEXT NOT NULL,
-        second INTEGER NOT NULL, last INTEGER NOT NULL, requests INTEGER NOT NULL,
-        PRIMARY KEY (origin, project, counter, second)
+        tick INTEGER NOT NULL, last INTEGER NOT NULL, requests INTEGER NOT NULL,
+        PRIMARY KEY (origin, project, counter, tick)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS blocked (
         origin TEXT NOT NULL, project TEXT NOT NULL, counter TEXT NOT NULL,
-        since INTEGER NOT NULL, until INTEGER NOT NULL,
+        since INTEGER NOT NULL, until INTEGER NOT NULL, probing INTEGER NOT NULL,
         PRIMARY KEY (origin, project, counter)
     ) STRICT, WITHOUT ROWID;";
 
@@ -100,8 +100,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 /// Makes the tables, and proves that they have the columns we use.
 fn prepared(connection: Connection) -> rusqlite::Result<Connection> {
     connection.execute_batch(SCHEMA)?;
-    connection.prepare("SELECT origin, project, counter, second, last, requests FROM spent")?;
-    connection.prepare("SELECT origin, project, counter, since, until FROM blocked")?;
+    connection.prepare("SELECT origin, project, counter, tick, last, requests FROM spent")?;
+    connection.prepare("SELECT origin, project, counter, since, until, probing FROM blocked")?;
     Ok(connection)
 }
 

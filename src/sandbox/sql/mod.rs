@@ -140,7 +140,7 @@ impl Sql {
     fn admit(&self, options: &Options) -> Result<Running<'_>, Answer> {
         let running = Running(&self.running);
         let others = self.running.fetch_add(1, Ordering::SeqCst);
-        if options.limits == Limits::Real && others >= AT_ONCE {
+        if options.limits != Limits::Off && others >= AT_ONCE {
             let detail = format!(
                 "Exceeded maximum concurrency limit: {AT_ONCE} for key: api:query:per-team:7 and task: sandbox"
             );

@@ -25,6 +25,11 @@ impl Ran {
         self.exits(0)
     }
 
+    /// Whether it ended with this code.
+    pub(crate) fn ended_with(&self, code: i32) -> bool {
+        self.0.status.code() == Some(code)
+    }
+
     /// It ended with this code.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Told {
