@@ -7,6 +7,7 @@
 
 mod complete;
 mod discover;
+mod exits;
 mod faults;
 mod files;
 mod grid;
