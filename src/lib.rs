@@ -7,13 +7,18 @@
 //! [`checkpoint`], and [`state`] follows. [`runner`] is where stages meet, [`report`]
 //! tells the user, and [`command`] is one file a command, as [`cli`] spells them.
 //! [`sandbox`] plays PostHog for the demo and the tests; [`error`] is what the user is
-//! told when something did not work.
+//! told when something did not work. `crash` names the moments at which tests
+//! end a run, `stop` ends waits for a lock.
 //!
 //! Words, in the order a record meets them: a *connection* is an address with
 //! credentials; a *stream* is what is replicated from an *endpoint* of PostHog into a
 //! *target*; a *walk* (a [`Leg`](cursor::Leg)) is one question of a run, asked page by
 //! page up to a *bound* that was frozen when the run began; a *position* is how far a
 //! stream has come, and a *checkpoint* the stored fact that it is durable so far.
+
+#[macro_use]
+mod crash;
+mod stop;
 
 pub mod checkpoint;
 pub mod cli;

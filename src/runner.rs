@@ -127,7 +127,8 @@ async fn run_to_the_bound(
         let now = shared.client.server_time().minus(shared.safety_lag);
         let start = job.start(now);
         let bound = start.bound;
-        job = job.prepare(start).await?;
+        let what = format!("stream `{}`", job.endpoint.stream);
+        job = unless_stopped(&stop, &what, job.prepare(start).await)?;
         job = run_once(job, bound, shared, stop.clone(), tally, meter).await?;
         if !start.resumes || job.wish.mode != Mode::Incremental {
             // A backfill vouches for its range alone.
@@ -187,6 +188,7 @@ impl Job {
             self.target.begin(Load::Replace)?;
             resumes = false;
         }
+        crash_point!("a load is begun");
         let position = &mut self.checkpoint.position;
         // A copy that was never whole tells nothing of what is in the target.
         if !resumes && (load != Load::Merge || position.copying.is_some()) {
@@ -230,19 +232,17 @@ async fn run_once(
 ) -> Result<Job, Failure> {
     let (deliver, deliveries) = mpsc::channel(HANDED_OVER);
     let reading = Reading { job: JobView::of(&job), bound, shared, meter, tally };
+    let what = format!("stream `{}`", job.endpoint.stream);
     let writer = Writer::new(job, Arc::clone(&shared.state), Arc::clone(tally));
     let writing = tokio::task::spawn_blocking(move || writer.write(deliveries));
     let read = tokio::select! {
         // A stop wins: what is in hand is void, what is committed stays.
         biased;
-        signal = stopped(&mut stop) => {
-            let stream = format!("stream `{}`", reading.job.endpoint.stream);
-            Err(interrupted(&stream, signal))
-        }
+        signal = stopped(&mut stop) => Err(interrupted(&what, signal)),
         read = reading.read(deliver) => read.map_err(|err| Failure::of_fetch(&reading.job.endpoint.stream, &err)),
     };
     // Where both sides failed, the writer's error is the cause: the reader only lost its peer.
-    let job = finished(writing.await)?;
+    let job = unless_stopped(&stop, &what, finished(writing.await))?;
     read.map(|()| job)
 }
 
@@ -254,6 +254,16 @@ pub(crate) fn interrupted(what: &str, signal: u8) -> Failure {
         fix: "run again: it goes on after the last page that was committed".into(),
         exit: Exit::Interrupted(signal),
     }
+}
+
+/// A failure, unless a stop was asked for: then SQLite no longer waited for a lock.
+pub(crate) fn unless_stopped<T>(
+    stop: &watch::Receiver<Option<u8>>,
+    what: &str,
+    result: Result<T, Failure>,
+) -> Result<T, Failure> {
+    let signal = *stop.borrow();
+    result.map_err(|failure| signal.map_or(failure, |signal| interrupted(what, signal)))
 }
 
 /// Waits for a signal; for ever where none comes.

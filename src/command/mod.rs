@@ -86,6 +86,7 @@ fn stop_signal() -> Result<watch::Receiver<Option<u8>>, Failure> {
             _ = terminate.recv() => 15,
         };
         send.send_replace(Some(number));
+        crate::stop::ask();
         // Keeps the channel open: a closed one would look like no signal.
         std::future::pending::<()>().await;
     });

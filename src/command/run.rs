@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::cli::RunArgs;
 use crate::config::duration::parse_duration;
 use crate::config::{Connections, Mode, Posthog, Replication, TargetConnection};
@@ -42,6 +44,7 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let options = options(args)?;
     let state = state_path(args);
     let outcomes = replicate(&args.replication, &connections, &here, &options, &state).await?;
+    crash_point!("before the summary");
     if !outcomes.is_empty() {
         report::print(&report::summary(&outcomes));
     }
@@ -73,16 +76,18 @@ pub(super) async fn replicate(
     let replication = Replication::load(file, &registry.names(), environment)?;
     let target = connections.target(&replication.target, base)?;
 
+    let stop = super::stop_signal()?;
     let _lock = Lock::take(state_path).map_err(|err| locked(&err))?;
-    let state = Arc::new(StateStore::open(state_path).map_err(|err| jobs::unusable_state(&err))?);
+    let state = StateStore::open(state_path).map_err(|err| jobs::unusable_state(&err));
+    let state = Arc::new(runner::unless_stopped(&stop, "the run", state)?);
     let begun = Timestamp::now();
     let Some(options) = history::narrowed(options, &replication, &state)? else {
         return Ok(Vec::new());
     };
     let client = connect(&source, &registry, connections)?;
-    let plan = Plan { registry, replication, options, source, target };
-    let outcomes = attempt(&plan, client, &state, begun).await;
-    history::record(&state, begun, &plan, outcomes.as_deref());
+    let plan = Plan { registry, replication, options, source, target, begun };
+    let outcomes = attempt(&plan, client, &state, stop).await;
+    history::record(&state, &plan, outcomes.as_deref());
     outcomes
 }
 
@@ -93,17 +98,18 @@ struct Plan {
     options: Options,
     source: Posthog,
     target: TargetConnection,
+    begun: Timestamp,
 }
 
 async fn attempt(
     plan: &Plan,
     client: Client,
     state: &Arc<StateStore>,
-    begun: Timestamp,
+    mut stop: watch::Receiver<Option<u8>>,
 ) -> Result<Vec<Outcome>, Failure> {
-    let Plan { registry, replication, options, source, target } = plan;
-    let jobs = jobs::prepare(registry, replication, options, source, target, state, begun)?;
-    let mut stop = super::stop_signal()?;
+    let Plan { registry, replication, options, source, target, begun } = plan;
+    let jobs = jobs::prepare(registry, replication, options, source, target, state, *begun);
+    let jobs = runner::unless_stopped(&stop, "the run", jobs)?;
     tokio::select! {
         // A stop wins: nothing has been read yet.
         biased;

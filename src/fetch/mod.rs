@@ -263,6 +263,7 @@ impl<'a> Reader<'a> {
             self.send(Delivery::Rows(batch)).await?;
         }
         self.delivered = true;
+        crash_point!("a page is in");
         let (committed, durable) = oneshot::channel();
         self.send(Delivery::Page { at, committed }).await?;
         durable.await.map_err(|_| FetchError::Stopped)

@@ -89,6 +89,7 @@ impl<W: Watch> Intake for PageIntake<'_, W> {
         }
         let ready = self.watch.ready(self.splitter.rows());
         let Some(batch) = self.splitter.cut(ready) else { return Ok(()) };
+        crash_point!("a batch of an open page");
         self.watch.handed_on(batch.len());
         self.handed_on = true;
         self.out.send(Delivery::Rows(batch)).await.map_err(|_| Stopped.into())

@@ -288,7 +288,9 @@ impl Client {
 
     /// Sends once.
     async fn attempt<I: Intake>(&self, request: &Request, intake: &mut I) -> Result<Head, Setback> {
+        crash_point!("before a request");
         let mut answer = self.inner.transport.send(request, self.inner.clock.now()).await?;
+        crash_point!("headers in");
         let refusal = match answer.facts.status {
             200..=299 => Refusal::default(),
             _ => answer.refusal().await,

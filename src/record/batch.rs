@@ -106,7 +106,10 @@ impl Batch {
 
     /// All rows, in the order they came.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.cells.chunks_exact(self.schema.columns.len()).map(|cells| Row { batch: self, cells })
+        self.cells.chunks_exact(self.schema.columns.len()).enumerate().map(|(_n, cells)| {
+            crash_point!("a row of a batch", _n + 1);
+            Row { batch: self, cells }
+        })
     }
 
     /// Fills a column of every row with the JSON that `json_of` gives for the row's key.

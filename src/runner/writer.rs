@@ -94,6 +94,7 @@ impl Writer {
     fn commit(&mut self) -> Result<(), Failure> {
         self.stamp();
         self.target(|job| job.target.commit(&job.checkpoint))?;
+        crash_point!("between COMMIT and state");
         self.tally.commit_page();
         self.follow()
     }
@@ -109,6 +110,7 @@ impl Writer {
         }
         self.stamp();
         self.target(|job| job.target.publish(&job.checkpoint))?;
+        crash_point!("between the last COMMIT and state");
         self.follow()
     }
 
@@ -133,7 +135,9 @@ impl Writer {
                   and the run goes on from there"
                 .into(),
             exit: Exit::Target,
-        })
+        })?;
+        crash_point!("after state");
+        Ok(())
     }
 
     fn target<T>(

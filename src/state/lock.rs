@@ -95,6 +95,7 @@ fn try_take(path: &Path) -> Result<File, TryLockError> {
     };
     let mut file = open().map_err(TryLockError::Error)?;
     file.try_lock()?;
+    crash_point!("lock taken");
     sign(&mut file).map_err(TryLockError::Error)?;
     Ok(file)
 }
@@ -109,6 +110,7 @@ fn sign(file: &mut File) -> std::io::Result<()> {
     };
     file.set_len(0)?;
     file.rewind()?;
+    crash_point!("lock emptied");
     file.write_all(serde_json::to_string(&holder)?.as_bytes())?;
     file.sync_data()
 }

@@ -46,6 +46,7 @@ impl Folder {
     pub(super) fn make(&self) -> io::Result<()> {
         let missing = self.path.ancestors().take_while(|path| !path.exists()).count();
         std::fs::create_dir_all(&self.path)?;
+        crash_point!("folder made");
         for path in self.path.ancestors().take(missing + 1).filter(|_| missing > 0) {
             // A relative path ends in an empty one, which is the folder we are in.
             let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -66,8 +67,11 @@ impl Folder {
     pub(super) fn replace_manifest(&self, manifest: &Manifest) -> io::Result<()> {
         let mut draft = File::create(self.path.join(MANIFEST_DRAFT))?;
         draft.write_all(manifest.to_json()?.as_bytes())?;
+        crash_point!("manifest written");
         draft.sync_all()?;
+        crash_point!("manifest synced");
         self.rename(MANIFEST_DRAFT, MANIFEST)?;
+        crash_point!("manifest renamed");
         self.sync()
     }
 
@@ -83,6 +87,7 @@ impl Folder {
     /// Begins a file that does not exist yet.
     pub(super) fn draft(&self) -> io::Result<Draft> {
         let name = format!(".tmp-{}.jsonl", self.stream);
+        crash_point!("before a draft");
         // 256 KB: system calls cost nothing then, and a run has few files open at once.
         let file = BufWriter::with_capacity(256 << 10, File::create(self.path.join(&name))?);
         Ok(Draft { file, listed: Listed { name, bytes: 0, rows: 0, first: None, last: None } })
@@ -91,9 +96,14 @@ impl Folder {
     /// Makes a draft durable under a name; it is still not listed.
     pub(super) fn seal(&self, draft: Draft, name: String) -> io::Result<Listed> {
         let Draft { file, mut listed } = draft;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        crash_point!("file written");
+        file.sync_all()?;
+        crash_point!("file synced");
         self.rename(&listed.name, &name)?;
+        crash_point!("file renamed, folder not synced");
         self.sync()?;
+        crash_point!("file not listed");
         listed.name = name;
         Ok(listed)
     }
@@ -143,6 +153,7 @@ impl Folder {
         let unlisted = self.files()?.into_iter().filter(|name| !manifest.lists(name));
         for name in leftovers.chain(unlisted) {
             std::fs::remove_file(self.path.join(name))?;
+            crash_point!("a leftover swept");
         }
         Ok(())
     }

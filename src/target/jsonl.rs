@@ -110,6 +110,7 @@ impl JsonlTarget {
             let shown = listed.name.trim_start_matches('.');
             if !self.folder.path.join(&listed.name).exists() && !self.manifest.lists(shown) {
                 self.folder.rename(shown, &listed.name)?;
+                crash_point!("a shown file hidden again");
             }
             let (seen, schema) = (&mut self.seen, &self.schema);
             line::read(&self.folder.path.join(&listed.name), schema, &mut |batch| {
@@ -195,6 +196,7 @@ impl JsonlTarget {
             let name = listed.name.trim_start_matches('.').to_owned();
             if gone.is_empty() {
                 self.folder.rename(&listed.name, &name)?;
+                crash_point!("a file of the copy shown");
                 shown.push(Listed { name, ..listed });
             } else {
                 shown.push(self.copy_without(&listed, &gone, name)?);
@@ -222,6 +224,7 @@ impl JsonlTarget {
             }
         }
         let sealed = self.folder.seal(draft, name)?;
+        crash_point!("a file of the copy rewritten");
         Ok(Listed { first: listed.first, last: listed.last, ..sealed })
     }
 
@@ -235,6 +238,7 @@ impl JsonlTarget {
             before.checkpoint = self.manifest.checkpoint.clone();
             self.folder.replace_manifest(&before)?;
             next.files = self.show_copy(shown)?;
+            crash_point!("all of the copy shown");
             next.copying = None;
         }
         self.establish(next)

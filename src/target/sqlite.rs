@@ -25,14 +25,15 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::checkpoint::{Checkpoint, StreamKey, Unreadable};
 use crate::record::batch::Batch;
 use crate::schema::Schema;
+use crate::stop::wait_for_lock;
 use crate::target::sqlite::checkpoints::Fault;
 use crate::target::sqlite::queue::Turn;
 use crate::target::sqlite::upsert::{Met, Upsert};
 use crate::target::{Load, Opening, Recall, Replay, Target, TargetError, Written};
 
-/// How long another process may hold the database: longer than any sane transaction,
+/// How many seconds another process may hold the database: longer than any sane transaction,
 /// shorter than a cron interval.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: i32 = 60;
 
 /// Random keys are bound by how much of their index fits in memory: 32 MB holds that of
 /// a few hundred thousand rows, and is half of the memory a run aims to need. A checkpoint
@@ -110,17 +111,18 @@ impl SqliteTarget {
     /// Proves that the existing database can be written, without waiting for other writers.
     fn probe(&mut self) -> Result<(), TargetError> {
         self.connect()?;
-        let db = self.db()?;
-        let probe = || {
+        let Some(db) = &mut self.db else { return Ok(()) };
+        let mut probe = || {
             db.busy_timeout(Duration::ZERO)?;
             let probed = db.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
-            db.busy_timeout(PATIENCE)?;
+            db.busy_handler(Some(wait_for_lock::<PATIENCE>))?;
             match probed {
                 Err(err) if err.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
                 probed => probed,
             }
         };
-        self.told(probe())
+        let probed = probe();
+        self.told(probed)
     }
 
     fn connect(&mut self) -> Result<(), TargetError> {
@@ -129,8 +131,8 @@ impl SqliteTarget {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let connect = || {
-            let db = Connection::open_with_flags(&self.path, flags)?;
-            db.busy_timeout(PATIENCE)?;
+            let mut db = Connection::open_with_flags(&self.path, flags)?;
+            db.busy_handler(Some(wait_for_lock::<PATIENCE>))?;
             db.execute_batch(PRAGMAS)?;
             self.met.register(&db)?;
             Ok(db)
@@ -146,6 +148,7 @@ impl SqliteTarget {
     /// journal is as safe.
     fn keep_a_log(&self) -> Result<(), TargetError> {
         let _turn = queue::wait(&self.path);
+        crash_point!("before the log is kept");
         match self.db()?.execute_batch("PRAGMA journal_mode = WAL") {
             Err(err) if err.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
             switched => self.told(switched),
@@ -199,7 +202,9 @@ impl SqliteTarget {
     fn open_page(&mut self) -> Result<(), TargetError> {
         if self.turn.is_none() {
             let turn = queue::wait(&self.path);
+            crash_point!("before BEGIN");
             self.told(self.db()?.execute_batch("BEGIN IMMEDIATE"))?;
+            crash_point!("after BEGIN");
             self.turn = Some(turn);
         }
         if !self.is_ready {
@@ -238,7 +243,10 @@ impl SqliteTarget {
     /// Ends the transaction with the checkpoint in it; takes it back where that fails.
     fn close_page(&mut self, checkpoint: &Checkpoint) -> Result<(), TargetError> {
         let db = self.db()?;
-        let closed = checkpoints::write(db, checkpoint).and_then(|()| db.execute_batch("COMMIT"));
+        let closed = checkpoints::write(db, checkpoint).and_then(|()| {
+            crash_point!("before COMMIT");
+            db.execute_batch("COMMIT")
+        });
         if let Err(err) = closed {
             let cause = self.failed(&err);
             self.abandon()?;
@@ -336,6 +344,7 @@ impl Target for SqliteTarget {
     fn publish(&mut self, checkpoint: &Checkpoint) -> Result<(), TargetError> {
         self.open_page()?;
         if self.is_copying() {
+            crash_point!("before the swap");
             let swapped = table::swap(self.db()?, &self.staging(), &self.table);
             if let Err(err) = swapped {
                 let cause = self.failed(&err);

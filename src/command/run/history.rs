@@ -45,7 +45,6 @@ fn none_failed(last: Option<&Run>) -> String {
 /// typed or configured is none.
 pub(super) fn record(
     state: &StateStore,
-    started: Timestamp,
     plan: &Plan,
     outcomes: Result<&[Outcome], &Failure>,
 ) {
@@ -54,6 +53,8 @@ pub(super) fn record(
         Err(failure) if failure.exit == Exit::Usage => return,
         Err(failure) => (failure.exit, not_begun(plan, failure)),
     };
+    crash_point!("before the history");
+    let started = plan.begun;
     let run = Run { started, ended: Timestamp::now(), exit_code: exit.code(), streams };
     if let Err(err) = state.record_run(&run) {
         tracing::warn!(%err, "the run is not in the history");

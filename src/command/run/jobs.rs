@@ -163,6 +163,7 @@ fn job(
     let failed = |err| Failure::of_target(&endpoint.stream, &err);
     let mut target = target::open(place, &opening).map_err(failed)?;
     let recall = target.recall().map_err(failed)?;
+    crash_point!("target recalled");
     let checkpoint = agree(&endpoint, &wish, &key, state, &recall)?;
     if source.inputs.anchor_date.is_none() {
         wish.anchor = checkpoint.position.anchor.unwrap_or(wish.anchor);

@@ -153,10 +153,13 @@ pub(in crate::http) struct Answer {
 impl Answer {
     /// Hands the body on, piece by piece.
     pub(in crate::http) async fn pour<I: Intake>(mut self, intake: &mut I) -> Result<(), Setback> {
+        let mut _pieces = 0;
         while let Some(bytes) =
             self.deadline.within(self.between_bytes, self.response.chunk()).await?
         {
             intake.take(&bytes).await?;
+            _pieces += 1;
+            crash_point!("half a body", _pieces);
         }
         Ok(intake.finish().await?)
     }

@@ -4,12 +4,11 @@
 //! be written is done without; each time a warning says so.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi};
 
-/// How long another process may hold the lock. Its transactions take milliseconds.
-const BUSY: Duration = Duration::from_secs(5);
+/// How many seconds another process may hold the lock. Its transactions take milliseconds.
+const BUSY: i32 = 5;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS spent (
@@ -83,8 +82,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         // Where this fails, so does opening the file, with the better message.
         std::fs::create_dir_all(folder).ok();
     }
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
+    let mut connection = Connection::open(path)?;
+    connection.busy_handler(Some(crate::stop::wait_for_lock::<BUSY>))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     let found: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;

@@ -1,7 +1,6 @@
 //! Opening the database: is it ours, whole, and of a form we know?
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -91,7 +90,8 @@ fn hint(err: &rusqlite::Error) -> &'static str {
 /// Opens the database, or makes it.
 pub(super) fn connect(path: &Path) -> Result<Connection, Fault> {
     let mut db = Connection::open(path)?;
-    db.busy_timeout(Duration::from_secs(10))?;
+    crash_point!("state opened");
+    db.busy_handler(Some(crate::stop::wait_for_lock::<10>))?;
     db.execute_batch("PRAGMA synchronous = FULL")?;
     let health: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if health != "ok" {
@@ -109,6 +109,8 @@ pub(super) fn connect(path: &Path) -> Result<Connection, Fault> {
         (0, _) => return Err(Fault::Foreign),
         (newer, _) => return Err(Fault::Newer(newer)),
     }
+    crash_point!("state being made");
     transaction.commit()?;
+    crash_point!("state made");
     Ok(db)
 }

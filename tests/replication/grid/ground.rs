@@ -1,5 +1,6 @@
 //! Where a fault is tried: a target, a mode and a way of paging; and what must hold after it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use rusqlite::Connection;
@@ -60,12 +61,12 @@ impl Ground {
     /// A PostHog that is read in this way, with several pages of the stream.
     pub(crate) fn posthog(&self) -> PostHog {
         PostHog::playing(|options| {
-            options.events = 300;
+            options.events = 200;
             options.persons = 60;
-            options.recordings = 60;
-            options.days = 12;
+            options.recordings = 30;
+            options.days = 8;
             options.sql = self.paging != "time window";
-            options.sql_cap = 100;
+            options.sql_cap = 60;
             options.event_cap = 100;
         })
     }
@@ -89,8 +90,18 @@ impl Ground {
         self.state_is_not_ahead(project);
         project.run_with(self.options()).succeeds();
         self.holds(posthog, project);
+        let before = self.contents(project);
         project.run_with(self.options()).succeeds();
         self.holds(posthog, project);
+        assert_eq!(self.contents(project), before, "a second run changed something");
+    }
+
+    /// Every row, as text.
+    fn contents(&self, project: &Project) -> BTreeSet<String> {
+        match self.target {
+            "jsonl" => project.lines_of(self.stream),
+            _ => project.copy().everything().into_values().flatten().collect(),
+        }
     }
 
     /// The copy is what PostHog holds, and state and target know of the same commits.
@@ -117,6 +128,12 @@ impl Ground {
             target.as_ref().is_some_and(knows),
             "the state knows commit {sequence} of {epoch}, the target {target:?}"
         );
+    }
+
+    /// State and target know of the same commits: a run that was stopped left neither behind.
+    #[track_caller]
+    pub(crate) fn state_is_with_the_target(&self, project: &Project) {
+        assert_eq!(self.in_state(project), self.in_target(project), "they know of other commits");
     }
 
     /// Epoch and sequence of the stream's checkpoint in the state.

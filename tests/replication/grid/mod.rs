@@ -6,6 +6,7 @@
 //! all of it is tried. `tests/grid` does that, and puts the table into `docs/trust.md`.
 
 mod calm;
+mod crash;
 mod ground;
 
 use std::fmt::Write;
@@ -57,7 +58,12 @@ pub(crate) fn try_all(group: &str, share: usize, faults: &[Fault]) {
                 Tried::Passed(times) => format!("pass\t{times}"),
                 Tried::Empty(why) => format!("empty\t{why}"),
             };
-            writeln!(table, "{group}\t{}\t{ground}\t{result}", fault.name).unwrap();
+            let line = format!("{group}\t{}\t{ground}\t{result}", fault.name);
+            if is_whole {
+                // It takes long: tests keep what they print to themselves, this is seen at once.
+                std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap_or_default();
+            }
+            writeln!(table, "{line}").unwrap();
         }
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("grid");

@@ -9,18 +9,27 @@ use serde_json::Value;
 
 use super::table::{Comparison, Row};
 
-/// Compares a stream's folder with PostHog. Of the lines with one key the newest counts, and
-/// what it lacks is as the earlier ones have it.
+/// Compares a stream's folder with PostHog.
 #[track_caller]
 pub(super) fn are_exactly(root: &Path, posthog: &Sandbox, stream: &str) {
-    let folder = root.join("posthog").join(stream);
-    let manifest: Value =
-        serde_json::from_slice(&fs::read(folder.join("_manifest.json")).unwrap()).unwrap();
-    let path = manifest["checkpoint"]["position"]["path"].as_str().unwrap();
-    let comparison = Comparison::of_lines(stream, path);
-    let names = manifest["files"].as_array().unwrap().iter();
-    let names: Vec<&str> = names.map(|file| file["name"].as_str().unwrap()).collect();
-    let mut lines: Vec<Row> = names.iter().flat_map(|name| lines_of(&folder.join(name))).collect();
+    let manifest = manifest(root, stream);
+    comparison(&manifest, stream).judge(rows(root, stream), posthog);
+    let names = names(&manifest);
+    let entries = fs::read_dir(root.join("posthog").join(stream)).unwrap();
+    let unlisted = entries.map(|entry| entry.unwrap().file_name()).filter(|name| {
+        let name = name.to_str().unwrap();
+        name != "_manifest.json" && !names.contains(&name)
+    });
+    assert_eq!(unlisted.count(), 0, "files that no manifest lists");
+}
+
+/// The rows of a stream's folder. Of the lines with one key the newest counts, and what it
+/// lacks is as the earlier ones have it.
+pub(super) fn rows(root: &Path, stream: &str) -> Vec<Row> {
+    let (folder, manifest) = (root.join("posthog").join(stream), manifest(root, stream));
+    let comparison = comparison(&manifest, stream);
+    let names = names(&manifest).into_iter();
+    let mut lines: Vec<Row> = names.flat_map(|name| lines_of(&folder.join(name))).collect();
     lines.sort_by_key(|line| {
         (comparison.age_of(line), line.get("_hogline_seq").and_then(Value::as_u64))
     });
@@ -29,13 +38,22 @@ pub(super) fn are_exactly(root: &Path, posthog: &Sandbox, stream: &str) {
         line.remove("_hogline_seq");
         rows.entry(comparison.key_of(&line)).or_default().extend(line);
     }
-    comparison.judge(rows.into_values().collect(), posthog);
-    let unlisted = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
-    let unlisted = unlisted.filter(|name| {
-        let name = name.to_str().unwrap();
-        name != "_manifest.json" && !names.contains(&name)
-    });
-    assert_eq!(unlisted.count(), 0, "files that no manifest lists");
+    rows.into_values().collect()
+}
+
+fn manifest(root: &Path, stream: &str) -> Value {
+    let path = root.join("posthog").join(stream).join("_manifest.json");
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn names(manifest: &Value) -> Vec<&str> {
+    let files = manifest["files"].as_array().unwrap().iter();
+    files.map(|file| file["name"].as_str().unwrap()).collect()
+}
+
+fn comparison(manifest: &Value, stream: &str) -> Comparison {
+    let path = manifest["checkpoint"]["position"]["path"].as_str().unwrap();
+    Comparison::of_lines(stream, path)
 }
 
 fn lines_of(file: &Path) -> Vec<Row> {

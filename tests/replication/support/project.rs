@@ -1,5 +1,6 @@
 //! A folder with a replication in it, and the program run there.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +17,12 @@ const EXAMPLE: &str = "source: POSTHOG\ntarget: sqlite://posthog.db\n\
     streams: { projects: , persons: , events: { mode: incremental }, cohorts: , feature_flags: , \
     insights: , annotations: { mode: incremental }, actions: , \
     session_recordings: { mode: incremental }, event_definitions: , property_definitions: }\n";
+
+/// The command that all stories are about.
+const RUN: [&str; 5] = ["run", "-r", "replication.yaml", "--report", "report.json"];
+
+/// Where a run tells what crash points it passes.
+const PASSED: &str = "crash.log";
 
 /// A user's folder: a replication file, a connection, a home, a target.
 pub(crate) struct Project {
@@ -136,6 +143,12 @@ impl Project {
         super::files::are_exactly(&self.path("out"), posthog, stream);
     }
 
+    /// The rows that a stream's folder of JSON lines amounts to, as text.
+    pub(crate) fn lines_of(&self, stream: &str) -> BTreeSet<String> {
+        let rows = super::files::rows(&self.path("out"), stream);
+        rows.iter().map(|row| format!("{row:?}")).collect()
+    }
+
     /// Does something to the database, as its owner may.
     pub(crate) fn changes_database(&self, sql: &str) {
         let database = rusqlite::Connection::open(self.path("posthog.db")).unwrap();
@@ -165,16 +178,35 @@ impl Project {
 
     /// Starts the replication with more options and does not wait.
     pub(crate) fn starts_with(&self, options: &[&str]) -> Running<'_> {
-        let run = ["run", "-r", "replication.yaml", "--report", "report.json"];
-        self.starts_command(&[&run, options].concat())
+        self.starts_command(&[&RUN, options].concat(), &[])
+    }
+
+    /// Runs the replication with a crash point steered: `KILL:17`, see `src/crash.rs`. What
+    /// it passes is in [`Project::passed`].
+    pub(crate) fn steered(&self, crash: &str, options: &[&str]) -> Ran {
+        drop(fs::remove_file(self.path(PASSED)));
+        let steering = [("HOGLINE_CRASH", crash), ("HOGLINE_CRASH_LOG", PASSED)];
+        self.starts_command(&[&RUN, options].concat(), &steering).ends()
+    }
+
+    /// Starts the replication, which then tells what crash points it passes.
+    pub(crate) fn starts_watched(&self) -> Running<'_> {
+        drop(fs::remove_file(self.path(PASSED)));
+        self.starts_command(&RUN, &[("HOGLINE_CRASH_LOG", PASSED)])
+    }
+
+    /// The names of the crash points that the last steered or watched run passed, in order.
+    pub(crate) fn passed(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.path(PASSED)).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
     }
 
     /// Runs any command of the program in the folder.
     pub(crate) fn hogline(&self, arguments: &[&str]) -> Ran {
-        self.starts_command(arguments).ends()
+        self.starts_command(arguments, &[]).ends()
     }
 
-    fn starts_command(&self, arguments: &[&str]) -> Running<'_> {
+    fn starts_command(&self, arguments: &[&str], more: &[(&str, &str)]) -> Running<'_> {
         // An earlier run's report would be taken for this one's.
         drop(fs::remove_file(self.path("report.json")));
         let child = Command::new(env!("CARGO_BIN_EXE_hogline"))
@@ -184,6 +216,7 @@ impl Project {
             .env("HOME", self.folder())
             .env("HOGLINE_HOME", &self.home)
             .env("POSTHOG", self.connection())
+            .envs(more.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -215,8 +248,7 @@ impl Project {
                     folders.push(path);
                 } else {
                     let bytes = fs::read(&path).unwrap_or_default();
-                    let key = self.key.as_bytes();
-                    let found = bytes.windows(key.len()).any(|window| window == key);
+                    let found = String::from_utf8_lossy(&bytes).contains(&self.key);
                     assert!(!found, "the key is in {}", path.display());
                 }
             }

@@ -1,5 +1,6 @@
 //! A run that ended, to be judged.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use serde_json::Value;
@@ -19,6 +20,16 @@ pub(crate) struct Told {
 }
 
 impl Ran {
+    /// It was killed, as by a power cut.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.0.status.signal() == Some(9)
+    }
+
+    /// The code it ended with.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.0.status.code()
+    }
+
     /// It ended with 0.
     #[track_caller]
     pub(crate) fn succeeds(self) -> Told {
