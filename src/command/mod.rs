@@ -32,6 +32,8 @@ pub fn main(cli: Cli) -> Exit {
             Command::Sandbox(args) => sandbox::sandbox(&args).await,
         }
     });
+    // What still waits on a thread of its own, for a name to be resolved, serves nobody now.
+    runtime.shutdown_background();
     done.unwrap_or_else(|failure| told(&failure))
 }
 

@@ -31,6 +31,8 @@ pub(super) fn folder_of(object: &str) -> Option<String> {
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
+    /// How many folders it is below its place.
+    below: usize,
     /// The stream's name, as file names begin with it.
     stream: String,
 }
@@ -39,15 +41,19 @@ impl Folder {
     pub(super) fn new(root: &Path, folder: &str, stream: &str) -> Self {
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let stream = stream.chars().map(|c| if fits(c) { c } else { '_' }).collect();
-        Self { path: root.join(folder), stream }
+        Self { path: root.join(folder), below: folder.split('/').count(), stream }
     }
 
     /// Makes the folder and those above it, durably.
     pub(super) fn make(&self) -> io::Result<()> {
         let missing = self.path.ancestors().take_while(|path| !path.exists()).count();
+        // Without a manifest those below the place may be the work of a run that died before
+        // they were durable.
+        let is_new = !self.path.join(MANIFEST).exists();
+        let made = if is_new { missing.max(self.below) } else { missing };
         std::fs::create_dir_all(&self.path)?;
         crash_point!("folder made");
-        for path in self.path.ancestors().take(missing + 1).filter(|_| missing > 0) {
+        for path in self.path.ancestors().take(made + 1).filter(|_| made > 0) {
             // A relative path ends in an empty one, which is the folder we are in.
             let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
             File::open(path)?.sync_all()?;
