@@ -17,11 +17,16 @@ pub(crate) fn ask() {
     IS_ASKED.store(true, Ordering::Relaxed);
 }
 
-/// Waits a moment for another process's lock, and says whether to try again: for so many
-/// seconds, or until the process is asked to stop. SQLite's busy handler.
+/// A busy handler of SQLite's that waits for so many seconds.
+pub(crate) fn wait_seconds<const SECONDS: u64>(tries: i32) -> bool {
+    wait_for_lock(tries, Duration::from_secs(SECONDS))
+}
+
+/// Waits a moment for another process's lock, and says whether to try again: for so long,
+/// or until the process is asked to stop.
 #[expect(clippy::disallowed_methods, reason = "on SQLite's own thread, and it hears a stop")]
-pub(crate) fn wait_for_lock<const SECONDS: i32>(tries: i32) -> bool {
-    let is_over = i64::from(tries) * 50 > i64::from(SECONDS) * 1000;
+pub(crate) fn wait_for_lock(tries: i32, patience: Duration) -> bool {
+    let is_over = LOOK * tries.unsigned_abs() > patience;
     if is_over || IS_ASKED.load(Ordering::Relaxed) {
         return false;
     }

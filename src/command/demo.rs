@@ -69,7 +69,7 @@ fn fresh_folder(dir: &Path) -> Result<std::path::PathBuf, Failure> {
     };
     std::fs::create_dir_all(dir).map_err(failed)?;
     for name in ["posthog.db", "hogline.db"] {
-        for end in ["", "-wal", "-shm", ".lock"] {
+        for end in ["", "-wal", "-shm", ".lock", ".last-good"] {
             let file = dir.join(format!("{name}{end}"));
             if file.exists() {
                 std::fs::remove_file(&file).map_err(failed)?;

@@ -23,7 +23,7 @@ use crate::state::lock::{Lock, LockError};
 use crate::state::store::StateStore;
 
 pub(super) use connect::{answers_sql, connect, greet};
-pub(super) use jobs::unusable_state;
+pub(super) use jobs::{keep_copy, unusable_state};
 
 /// What the command line adds to the file.
 #[derive(Debug, Default)]
@@ -77,8 +77,8 @@ pub(super) async fn replicate(
     let target = connections.target(&replication.target, base)?;
 
     let stop = super::stop_signal()?;
-    let _lock = Lock::take(state_path).map_err(|err| locked(&err))?;
-    let state = StateStore::open(state_path).map_err(|err| jobs::unusable_state(&err));
+    let lock = Lock::take(state_path).map_err(|err| locked(&err))?;
+    let state = StateStore::open_alone(state_path, &lock).map_err(|err| jobs::unusable_state(&err));
     let state = Arc::new(runner::unless_stopped(&stop, "the run", state)?);
     let begun = Timestamp::now();
     let Some(options) = history::narrowed(options, &replication, &state)? else {
@@ -109,13 +109,14 @@ async fn attempt(
 ) -> Result<Vec<Outcome>, Failure> {
     let Plan { registry, replication, options, source, target, begun } = plan;
     let jobs = jobs::prepare(registry, replication, options, source, target, state, *begun);
-    let jobs = runner::unless_stopped(&stop, "the run", jobs)?;
+    let mut jobs = runner::unless_stopped(&stop, "the run", jobs)?;
     tokio::select! {
         // A stop wins: nothing has been read yet.
         biased;
         signal = runner::stopped(&mut stop) => return Err(runner::interrupted("the run", signal)),
         greeted = greet(&client, source) => greeted?,
     }
+    jobs::anchor(&mut jobs, source, client.server_time());
     let shared = Arc::new(runner::Shared {
         client,
         project: source.project_id.clone(),
@@ -216,12 +217,20 @@ pub(super) fn state_file(path: &Path) -> PathBuf {
 }
 
 pub(super) fn locked(err: &LockError) -> Failure {
-    Failure {
-        what: "another run is using this state".into(),
-        cause: err.to_string(),
-        fix: "wait until it ends; its lock goes with its process, even if it is killed".into(),
-        exit: Exit::Locked,
-    }
+    let (what, fix, exit) = match err {
+        LockError::Held { .. } => (
+            "another run is using this state",
+            "wait until it ends; its lock goes with its process, even if it is killed",
+            Exit::Locked,
+        ),
+        LockError::Io { .. } => (
+            "the state cannot be locked",
+            "check that its folder can be written and its disk is not full, then run again, or \
+             name another place with --state",
+            Exit::Target,
+        ),
+    };
+    Failure { what: what.into(), cause: err.to_string(), fix: fix.into(), exit }
 }
 
 fn cannot_report(path: &Path, err: &std::io::Error) -> Failure {

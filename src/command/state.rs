@@ -11,7 +11,7 @@ mod transfer;
 
 use std::path::Path;
 
-use super::run::{locked, state_file, unusable_state};
+use super::run::{keep_copy, locked, state_file, unusable_state};
 use crate::checkpoint::StreamKey;
 use crate::cli::{OneStream, StateAction, StateArgs};
 use crate::config::complaint::nearest;
@@ -38,8 +38,12 @@ pub(super) fn state(args: &StateArgs) -> Result<Exit, Failure> {
         }
         StateAction::Export { stream } => transfer::export(&open(&path)?, stream.as_deref()),
         action => {
-            let _lock = Lock::take(&path).map_err(|err| locked(&err))?;
-            change(&open(&path)?, action)
+            let lock = Lock::take(&path).map_err(|err| locked(&err))?;
+            let store = StateStore::open_alone(&path, &lock).map_err(|err| unusable_state(&err))?;
+            let exit = change(&store, action)?;
+            // What was changed is to outlive the database.
+            keep_copy(&store);
+            Ok(exit)
         }
     }
 }

@@ -5,8 +5,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::complaint::{Complaints, suggestion};
+use super::duration::parse_duration;
 use super::fields::Fields;
 use super::node::{Kind, Node};
 
@@ -59,6 +61,8 @@ pub enum TargetConnection {
     Sqlite {
         /// The database's file.
         path: PathBuf,
+        /// How long another program may keep it from being written, where the user says so.
+        busy_timeout: Option<Duration>,
     },
     /// Files in a folder.
     Files {
@@ -71,7 +75,7 @@ impl TargetConnection {
     /// What to call this target in messages: its URL.
     pub fn label(&self) -> String {
         match self {
-            Self::Sqlite { path } => format!("sqlite://{}", path.display()),
+            Self::Sqlite { path, .. } => format!("sqlite://{}", path.display()),
             Self::Files { dir } => format!("file://{}", dir.display()),
         }
     }
@@ -132,14 +136,22 @@ impl TargetConnection {
             return Err(message);
         }
         let place = place.strip_prefix("./").unwrap_or(place);
+        let (place, parameters) = match place.split_once('?') {
+            Some((place, parameters)) => (place, Some(parameters)),
+            None => (place, None),
+        };
         if place.is_empty() || place == ":memory:" {
             return Err("names no path: write sqlite://posthog.db or file://folder".to_owned());
         }
-        if place.contains('?') {
-            return Err("parameters (`?…`) are not supported".to_owned());
-        }
         let path = base.join(place);
-        Ok(if kind == "sqlite" { Self::Sqlite { path } } else { Self::Files { dir: path } })
+        match (kind, parameters) {
+            ("sqlite", None) => Ok(Self::Sqlite { path, busy_timeout: None }),
+            ("sqlite", Some(text)) => {
+                Ok(Self::Sqlite { path, busy_timeout: Some(busy_timeout(text)?) })
+            }
+            (_, None) => Ok(Self::Files { dir: path }),
+            (_, Some(_)) => Err("parameters (`?…`) are not supported".to_owned()),
+        }
     }
 
     /// The target, if the connection's `type` says the same as its URL.
@@ -159,6 +171,12 @@ impl fmt::Display for TargetConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.label())
     }
+}
+
+/// Reads the one parameter that a database takes: `busy_timeout=5s`.
+fn busy_timeout(parameters: &str) -> Result<Duration, String> {
+    let span = parameters.strip_prefix("busy_timeout=").and_then(parse_duration);
+    span.ok_or_else(|| "the only parameter is ?busy_timeout=…, like 5s".to_owned())
 }
 
 /// Whether a text is the URL of a target, of Sling's kinds too.
@@ -186,7 +204,7 @@ mod tests {
     use super::*;
 
     fn sqlite(path: &str) -> Result<TargetConnection, String> {
-        Ok(TargetConnection::Sqlite { path: path.into() })
+        Ok(TargetConnection::Sqlite { path: path.into(), busy_timeout: None })
     }
 
     fn files(dir: &str) -> Result<TargetConnection, String> {
@@ -217,7 +235,19 @@ mod tests {
             ("file:///abs", files("/abs")),
             ("sqlite://", wrong(nowhere)),
             ("sqlite://:memory:", wrong(nowhere)),
-            ("sqlite://x.db?mode=ro", wrong("parameters (`?…`) are not supported")),
+            ("sqlite://x.db?mode=ro", wrong("the only parameter is ?busy_timeout=…, like 5s")),
+            (
+                "sqlite://x.db?busy_timeout=5",
+                wrong("the only parameter is ?busy_timeout=…, like 5s"),
+            ),
+            (
+                "sqlite://x.db?busy_timeout=5s",
+                Ok(TargetConnection::Sqlite {
+                    path: "/srv/x.db".into(),
+                    busy_timeout: Some(Duration::from_secs(5)),
+                }),
+            ),
+            ("file://x?busy_timeout=5s", wrong("parameters (`?…`) are not supported")),
             ("postgres://u:pw@h/d", wrong("postgres is not supported yet: use sqlite or file")),
             ("s3://bucket", wrong("s3 is not supported yet: use sqlite or file")),
             ("sqlit://x", wrong("unknown type of target, did you mean \"sqlite\"?")),

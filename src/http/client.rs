@@ -12,7 +12,7 @@ mod transport;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 pub(super) use transport::Timeouts;
@@ -73,10 +73,10 @@ struct Inner {
     ledger: Arc<Ledger>,
     patience: Patience,
     clock: Clock,
-    /// Microseconds the server's clock is ahead of ours; below zero where it is behind.
+    /// Microseconds the server's clock is ahead of our steady one; below zero where it is behind.
     ahead: AtomicI64,
-    /// Whether the server has told its time.
-    is_told: AtomicBool,
+    /// The same of the clock that the ledger goes by, once the server has told its time.
+    ahead_of_ledger: AtomicI64,
 }
 
 impl Client {
@@ -117,7 +117,7 @@ impl Client {
                 patience,
                 clock,
                 ahead: AtomicI64::new(0),
-                is_told: AtomicBool::new(false),
+                ahead_of_ledger: AtomicI64::new(i64::MIN),
             }),
         })
     }
@@ -140,9 +140,10 @@ impl Client {
         quote(&line)
     }
 
-    /// PostHog's time: this machine's, corrected by the last answer's `Date`.
+    /// PostHog's time: this machine's, corrected by the last answer's `Date`. A clock that is
+    /// set meanwhile does not move it: a bound in the future would be a gap.
     pub fn server_time(&self) -> Timestamp {
-        self.inner.clock.now().plus_micros(self.inner.ahead.load(Ordering::Relaxed))
+        self.inner.clock.steady().plus_micros(self.inner.ahead.load(Ordering::Relaxed))
     }
 
     /// Requests left of each quota counter's longest window, as far as this
@@ -259,11 +260,12 @@ impl Client {
 
     /// Takes the server's time; a clock of ours that was set forward does not age the ledger.
     async fn tell_time(&self, date: Timestamp) -> Result<(), AskError> {
-        let ahead = date.micros() - self.inner.clock.now().micros();
-        let before = self.inner.ahead.swap(ahead, Ordering::Relaxed);
-        let was_told = self.inner.is_told.swap(true, Ordering::Relaxed);
+        let (now, steady) = (self.inner.clock.now(), self.inner.clock.steady());
+        self.inner.ahead.store(date.micros() - steady.micros(), Ordering::Relaxed);
+        let ahead = date.micros() - now.micros();
+        let before = self.inner.ahead_of_ledger.swap(ahead, Ordering::Relaxed);
         let jumped = before.saturating_sub(ahead);
-        if !was_told || jumped < CLOCK_SET {
+        if before == i64::MIN || jumped < CLOCK_SET {
             return Ok(());
         }
         let by = Duration::from_micros(jumped.unsigned_abs());

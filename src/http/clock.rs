@@ -3,7 +3,8 @@
 //! Asking needs both: a ledger of windows and retries with delays. Tests hold
 //! the clock still: it moves only when something waits, at once and by as much.
 
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use crate::cursor::Timestamp;
 
@@ -34,6 +35,18 @@ impl Clock {
             Self::System => Timestamp::now(),
             #[cfg(test)]
             Self::Held(held) => held.lock().unwrap().now,
+        }
+    }
+
+    /// The time now, as far as it passed since the first reading: no step of this machine's
+    /// clock shows in it.
+    pub(super) fn steady(&self) -> Timestamp {
+        static FIRST: LazyLock<(Timestamp, Instant)> =
+            LazyLock::new(|| (Timestamp::now(), Instant::now()));
+        match self {
+            Self::System => FIRST.0.plus(FIRST.1.elapsed()),
+            #[cfg(test)]
+            Self::Held(_) => self.now(),
         }
     }
 

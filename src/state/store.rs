@@ -3,9 +3,11 @@
 //! It is this module's alone, every change is durable when the call returns, and
 //! it may be used from several threads. A checkpoint comes here only after the
 //! target made it durable. Positions are kept as their versioned JSON and never
-//! interpreted; a form this program does not know is an error, never a guess.
+//! interpreted; a form this program does not know is an error, never a guess. A copy from
+//! the end of the last run lies beside it, and takes its place when it is damaged.
 
 mod connect;
+mod last_good;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{self, Checkpoint, StreamKey};
 use crate::cursor::{Position, Timestamp};
 use crate::state::edit::{Change, Edit};
+use crate::state::lock::Lock;
 
 const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')";
 
@@ -32,6 +35,17 @@ pub struct StateError {
     pub cause: String,
     /// What the user can do.
     pub hint: String,
+    /// Whose fault it is.
+    pub fault: StateFault,
+}
+
+/// What kind of trouble a state is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateFault {
+    /// It is another program's, or a newer hogline's: the wrong file was named.
+    Misplaced,
+    /// It cannot be read or written.
+    Unusable,
 }
 
 /// A checkpoint as the state keeps it.
@@ -104,12 +118,36 @@ impl StateStore {
     /// # Errors
     /// When it cannot be written, is damaged, is another program's or made by a newer hogline.
     pub fn open(path: &Path) -> Result<Self, StateError> {
+        Self::open_by(path, connect::connect)
+    }
+
+    /// As [`Self::open`], by the only one who works with it: where the database is damaged,
+    /// its last good copy takes its place.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; damaged only where there is no good copy.
+    pub fn open_alone(path: &Path, _lock: &Lock) -> Result<Self, StateError> {
+        Self::open_by(path, connect::connect_to_write)
+    }
+
+    fn open_by(
+        path: &Path,
+        connect: impl FnOnce(&Path) -> Result<Connection, connect::Fault>,
+    ) -> Result<Self, StateError> {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         if let Some(folder) = absolute.parent() {
             std::fs::create_dir_all(folder).map_err(|err| connect::no_folder(path, &err))?;
         }
-        let db = connect::connect(&absolute).map_err(|fault| fault.at(path))?;
-        Ok(Self { path: path.to_owned(), db: Mutex::new(db) })
+        let db = connect(&absolute).map_err(|fault| fault.at(path))?;
+        Ok(Self { path: absolute, db: Mutex::new(db) })
+    }
+
+    /// Keeps a copy of the database as it is now, for the day it is damaged.
+    ///
+    /// # Errors
+    /// When the copy cannot be made; an earlier one stays.
+    pub fn keep_copy(&self) -> Result<(), StateError> {
+        last_good::keep(&self.db(), &self.path).map_err(|fault| fault.at(&self.path))
     }
 
     /// The checkpoint of one stream.
@@ -129,12 +167,7 @@ impl StateStore {
     /// # Errors
     /// When the state cannot be read.
     pub fn all(&self) -> Result<Vec<Stored>, StateError> {
-        let read = || {
-            let db = self.db();
-            let sql = "SELECT * FROM checkpoints ORDER BY origin, project, stream, object";
-            db.prepare(sql)?.query_map([], stored)?.collect()
-        };
-        self.told(read())
+        self.told(read_checkpoints(&self.db()))
     }
 
     /// Follows the target: this checkpoint is durable there.
@@ -198,12 +231,7 @@ impl StateStore {
     /// # Errors
     /// When the state cannot be read.
     pub fn runs(&self) -> Result<Vec<Run>, StateError> {
-        let read = || {
-            let db = self.db();
-            let sql = "SELECT started, ended, exit_code, streams FROM runs ORDER BY id DESC";
-            db.prepare(sql)?.query_map([], run)?.collect()
-        };
-        self.told(read())
+        self.told(read_runs(&self.db()))
     }
 
     fn db(&self) -> MutexGuard<'_, Connection> {
@@ -212,7 +240,7 @@ impl StateStore {
     }
 
     fn told<T>(&self, result: rusqlite::Result<T>) -> Result<T, StateError> {
-        result.map_err(|err| connect::Fault::Sqlite(err).at(&self.path))
+        result.map_err(|err| connect::Fault::from(err).at(&self.path))
     }
 }
 
@@ -237,6 +265,16 @@ fn put(db: &Connection, checkpoint: &Checkpoint, edits: &[Edit]) -> rusqlite::Re
         json(&edits)?
     ];
     db.prepare_cached(&sql)?.execute(row).map(|_| ())
+}
+
+fn read_checkpoints(db: &Connection) -> rusqlite::Result<Vec<Stored>> {
+    let sql = "SELECT * FROM checkpoints ORDER BY origin, project, stream, object";
+    db.prepare(sql)?.query_map([], stored)?.collect()
+}
+
+fn read_runs(db: &Connection) -> rusqlite::Result<Vec<Run>> {
+    let sql = "SELECT started, ended, exit_code, streams FROM runs ORDER BY id DESC";
+    db.prepare(sql)?.query_map([], run)?.collect()
 }
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {

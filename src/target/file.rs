@@ -9,7 +9,7 @@
 
 pub(super) mod manifest;
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -59,6 +59,18 @@ impl Folder {
             File::open(path)?.sync_all()?;
         }
         Ok(())
+    }
+
+    /// Takes the folder for one writer, for as long as what is returned lives; nothing where
+    /// the file system knows no locks.
+    pub(super) fn take(&self) -> io::Result<Option<File>> {
+        let folder = File::open(&self.path)?;
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(folder)),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
+            // A network's file system may not lock folders; runs are kept apart by the state.
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
     }
 
     /// The text of the manifest, where there is one.

@@ -14,6 +14,7 @@ mod copy;
 mod line;
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,11 @@ use crate::target::{Load, Opening, Recall, Replay, Target, TargetError, Written}
 #[derive(Debug)]
 pub(super) struct JsonlTarget {
     folder: Folder,
+    /// Listed files that were found gone or changed. A load that begins all the same has been
+    /// told to begin anew, and takes them off the list.
+    faulty: Vec<String>,
+    /// Keeps other runs out from the first load on.
+    taken: Option<File>,
     schema: Arc<Schema>,
     load: Load,
     /// No commit of this load yet: the first one takes out what the load replaces.
@@ -52,6 +58,8 @@ impl JsonlTarget {
         let folder = Folder::new(root, name.as_deref().unwrap_or("?"), &opening.key.stream);
         let mut target = Self {
             folder,
+            faulty: Vec::new(),
+            taken: None,
             schema: Arc::clone(&opening.schema),
             load: Load::Merge,
             is_first: true,
@@ -91,6 +99,9 @@ impl JsonlTarget {
     /// nothing, and would be removed.
     fn make_folder(&mut self) -> Result<(), TargetError> {
         self.told(self.folder.make())?;
+        if self.taken.is_none() {
+            self.taken = self.told(self.folder.take())?;
+        }
         if let Some(manifest) = self.read_manifest()? {
             self.manifest = manifest;
             return Ok(());
@@ -156,6 +167,7 @@ impl JsonlTarget {
         if self.is_first && self.load == Load::Truncate {
             next.files.clear();
         }
+        next.files.retain(|listed| !self.faulty.contains(&listed.name));
         if let Some(draft) = self.draft.take() {
             let hidden = if self.is_copying() { "." } else { "" };
             let is_taken =
@@ -213,7 +225,7 @@ impl JsonlTarget {
         name: String,
     ) -> io::Result<Listed> {
         let mut draft = self.folder.draft()?;
-        let file = std::fs::File::open(self.folder.path.join(&listed.name))?;
+        let file = File::open(self.folder.path.join(&listed.name))?;
         let mut lines = BufReader::with_capacity(256 << 10, file);
         let mut line = Vec::new();
         for number in 0..listed.rows {
@@ -254,6 +266,9 @@ impl JsonlTarget {
                 "free space on the disk, then run again: nothing is lost"
             }
             io::ErrorKind::InvalidData => BOTH_WAYS,
+            io::ErrorKind::ResourceBusy => {
+                "another run writes this folder: let it end, and give both the same --state"
+            }
             _ => "check the path, and that you may write the folder",
         };
         self.error(err.to_string(), hint.into())
@@ -286,7 +301,11 @@ impl Target for JsonlTarget {
         };
         let is_copying = checkpoint.position.copying.is_some();
         let copying = manifest.copying.iter().flatten().filter(|_| is_copying);
-        Ok(match manifest.files.iter().chain(copying).find_map(fault) {
+        let faults = |listed| Some((listed, fault(listed)?));
+        let faults: Vec<_> = manifest.files.iter().chain(copying).filter_map(faults).collect();
+        let first = faults.first().map(|(_, fault)| fault.clone());
+        self.faulty = faults.into_iter().map(|(listed, _)| listed.name.clone()).collect();
+        Ok(match first {
             None => Recall::Found(checkpoint),
             Some(missing) => Recall::Damaged(checkpoint, missing),
         })

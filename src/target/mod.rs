@@ -14,6 +14,7 @@ mod sqlite;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::checkpoint::{Checkpoint, StreamKey};
 use crate::record::batch::Batch;
@@ -23,11 +24,20 @@ use crate::schema::Schema;
 /// Where a connection of the configuration keeps its objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A SQLite database file; objects are its tables.
-    Sqlite(PathBuf),
+    /// A SQLite database; objects are its tables.
+    Sqlite {
+        /// Its file.
+        path: PathBuf,
+        /// How long another program may keep it from being written.
+        patience: Duration,
+    },
     /// A folder; objects are folders of JSON lines below it.
     Files(PathBuf),
 }
+
+/// How long another process may hold a database: longer than any sane transaction, shorter
+/// than a cron interval.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a target is opened for.
 #[derive(Debug, Clone)]
@@ -46,7 +56,9 @@ pub struct Opening<'a> {
 /// When it cannot be written, or holds what this program did not make or is too old to read.
 pub fn open(place: &Place, opening: &Opening<'_>) -> Result<Box<dyn Target>, TargetError> {
     match place {
-        Place::Sqlite(path) => Ok(Box::new(sqlite::SqliteTarget::open(path, opening)?)),
+        Place::Sqlite { path, patience } => {
+            Ok(Box::new(sqlite::SqliteTarget::open(path, *patience, opening)?))
+        }
         Place::Files(root) => Ok(Box::new(jsonl::JsonlTarget::open(root, opening)?)),
     }
 }
@@ -67,7 +79,7 @@ pub fn count_rows(path: &Path, object: &str) -> Result<u64, TargetError> {
 pub fn name_in(place: &Place, object: &str) -> String {
     match place {
         // One table in SQLite, however its name is spelt.
-        Place::Sqlite(_) => sqlite::table_of(object).to_ascii_lowercase(),
+        Place::Sqlite { .. } => sqlite::table_of(object).to_ascii_lowercase(),
         Place::Files(_) => file::folder_of(object).unwrap_or_else(|| object.to_owned()),
     }
 }

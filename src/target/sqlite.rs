@@ -16,8 +16,10 @@ mod table;
 mod upsert;
 mod witness;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -25,15 +27,15 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::checkpoint::{Checkpoint, StreamKey, Unreadable};
 use crate::record::batch::Batch;
 use crate::schema::Schema;
-use crate::stop::wait_for_lock;
-use crate::target::sqlite::checkpoints::Fault;
+use crate::stop;
+use crate::target::sqlite::checkpoints::{Commit, Fault};
 use crate::target::sqlite::queue::Turn;
 use crate::target::sqlite::upsert::{Met, Upsert};
 use crate::target::{Load, Opening, Recall, Replay, Target, TargetError, Written};
 
-/// How many seconds another process may hold the database: longer than any sane transaction,
-/// shorter than a cron interval.
-const PATIENCE: i32 = 60;
+/// How many milliseconds another program may hold the database, as a connection says. SQLite
+/// asks a plain function, so it is the process's: all its targets are of one connection.
+static PATIENCE: AtomicU64 = AtomicU64::new(0);
 
 /// Random keys are bound by how much of their index fits in memory: 32 MB holds that of
 /// a few hundred thousand rows, and is half of the memory a run aims to need. A checkpoint
@@ -56,11 +58,22 @@ pub(super) struct SqliteTarget {
     /// The table is there and has the columns of `upsert`, within the open transaction.
     is_ready: bool,
     upsert: Option<Upsert>,
+    /// The commit that the stored checkpoint is of, as it was last seen here; nothing where
+    /// there was none, or it was never looked at.
+    seen: Option<Commit>,
+    has_looked: bool,
+    /// The columns that rows of the copy were written into.
+    columns: BTreeSet<String>,
     met: Met,
     /// Before `turn`: dropped first, so that a broken-off transaction ends before the turn.
     db: Option<Connection>,
     /// Held while a transaction is open.
     turn: Option<Turn>,
+}
+
+/// SQLite's question whether to look once more at another program's lock.
+fn wait(tries: i32) -> bool {
+    stop::wait_for_lock(tries, Duration::from_millis(PATIENCE.load(Ordering::Relaxed)))
 }
 
 /// The table an object means: SQLite has no schemas, and calls its only one `main`.
@@ -79,9 +92,15 @@ pub(super) fn count_rows(path: &Path, object: &str) -> rusqlite::Result<u64> {
 
 impl SqliteTarget {
     /// Opens the database where it exists; else proves that it could be made.
-    pub(super) fn open(path: &Path, opening: &Opening<'_>) -> Result<Self, TargetError> {
+    pub(super) fn open(
+        path: &Path,
+        patience: Duration,
+        opening: &Opening<'_>,
+    ) -> Result<Self, TargetError> {
         // Absolute, so that SQLite does not take a name like `file:x` for a URI.
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        PATIENCE.store(patience, Ordering::Relaxed);
         let mut target = Self {
             path: absolute,
             key: opening.key.clone(),
@@ -91,6 +110,9 @@ impl SqliteTarget {
             is_first: true,
             is_ready: false,
             upsert: None,
+            seen: None,
+            has_looked: false,
+            columns: BTreeSet::new(),
             met: Met::default(),
             db: None,
             turn: None,
@@ -111,11 +133,15 @@ impl SqliteTarget {
     /// Proves that the existing database can be written, without waiting for other writers.
     fn probe(&mut self) -> Result<(), TargetError> {
         self.connect()?;
+        // A read-only database begins any transaction, and refuses the first row.
+        if self.told(self.db()?.is_readonly("main"))? {
+            return Err(self.read_only());
+        }
         let Some(db) = &mut self.db else { return Ok(()) };
         let mut probe = || {
             db.busy_timeout(Duration::ZERO)?;
             let probed = db.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
-            db.busy_handler(Some(wait_for_lock::<PATIENCE>))?;
+            db.busy_handler(Some(wait))?;
             match probed {
                 Err(err) if err.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
                 probed => probed,
@@ -132,7 +158,7 @@ impl SqliteTarget {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let connect = || {
             let mut db = Connection::open_with_flags(&self.path, flags)?;
-            db.busy_handler(Some(wait_for_lock::<PATIENCE>))?;
+            db.busy_handler(Some(wait))?;
             db.execute_batch(PRAGMAS)?;
             self.met.register(&db)?;
             Ok(db)
@@ -237,16 +263,29 @@ impl SqliteTarget {
         let destination = self.destination();
         self.told(table::make_room(self.db()?, &destination, schema))?;
         self.upsert = Some(Upsert::new(&destination, schema));
+        self.columns.extend(schema.columns.iter().map(|column| column.name.clone()));
         Ok(())
     }
 
     /// Ends the transaction with the checkpoint in it; takes it back where that fails.
-    fn close_page(&mut self, checkpoint: &Checkpoint) -> Result<(), TargetError> {
+    fn close_page(&mut self, checkpoint: &Checkpoint, table: &str) -> Result<(), TargetError> {
         let db = self.db()?;
-        let closed = checkpoints::write(db, checkpoint).and_then(|()| {
+        if self.told(checkpoints::last_commit(db, &self.key))? != self.seen {
+            self.abandon()?;
+            return Err(self.error(
+                "another run with another state has written this table meanwhile".into(),
+                "let one run write it at a time: give all of them the same --state".into(),
+            ));
+        }
+        let close = || {
+            // Those of an abandoned page may never have come to be.
+            let existing = table::columns(db, table)?.into_iter().map(|column| column.name);
+            let written = existing.filter(|name| self.columns.contains(name)).collect();
+            checkpoints::write(db, checkpoint, &written)?;
             crash_point!("before COMMIT");
             db.execute_batch("COMMIT")
-        });
+        };
+        let closed = close();
         if let Err(err) = closed {
             let cause = self.failed(&err);
             self.abandon()?;
@@ -254,6 +293,7 @@ impl SqliteTarget {
         }
         self.turn = None;
         self.is_first = false;
+        self.seen = Some((checkpoint.epoch.clone(), checkpoint.sequence));
         Ok(())
     }
 
@@ -264,7 +304,10 @@ impl SqliteTarget {
         let is_staged =
             checkpoint.position.copying.is_some() && table::kind_of(db, &staging)?.is_some();
         let table = if is_staged { &staging } else { &self.table };
-        witness::missing(db, table, &self.schema, checkpoint)
+        match witness::missing(db, table, &self.schema, checkpoint)? {
+            None => witness::missing_column(db, table, &self.columns),
+            missing => Ok(missing),
+        }
     }
 }
 
@@ -274,6 +317,7 @@ impl Target for SqliteTarget {
     }
 
     fn recall(&mut self) -> Result<Recall, TargetError> {
+        self.has_looked = true;
         if self.db.is_none() && !self.path.exists() {
             return Ok(Recall::Nothing);
         }
@@ -291,7 +335,11 @@ impl Target for SqliteTarget {
                     .into(),
             ),
         })?;
-        let Some(checkpoint) = found else { return Ok(Recall::Nothing) };
+        let Some(checkpoints::Stored { checkpoint, columns }) = found else {
+            return Ok(Recall::Nothing);
+        };
+        self.columns = columns;
+        self.seen = Some((checkpoint.epoch.clone(), checkpoint.sequence));
         Ok(match self.told(self.missing(&checkpoint))? {
             None => Recall::Found(checkpoint),
             Some(missing) => Recall::Damaged(checkpoint, missing),
@@ -309,8 +357,15 @@ impl Target for SqliteTarget {
         {
             return Ok(false);
         }
+        if !self.has_looked {
+            self.seen = self.told(checkpoints::last_commit(self.db()?, &self.key))?;
+            self.has_looked = true;
+        }
         self.load = load;
         self.is_first = true;
+        if matches!(load, Load::Truncate | Load::Replace) {
+            self.columns.clear();
+        }
         self.check_table()?;
         Ok(true)
     }
@@ -324,7 +379,7 @@ impl Target for SqliteTarget {
 
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), TargetError> {
         self.open_page()?;
-        self.close_page(checkpoint)
+        self.close_page(checkpoint, &self.destination())
     }
 
     fn abandon(&mut self) -> Result<(), TargetError> {
@@ -352,7 +407,7 @@ impl Target for SqliteTarget {
                 return Err(cause);
             }
         }
-        self.close_page(checkpoint)?;
+        self.close_page(checkpoint, &self.table.clone())?;
         self.load = Load::Merge;
         self.is_ready = false;
         self.upsert = None;

@@ -59,6 +59,7 @@ pub(super) fn record(
     if let Err(err) = state.record_run(&run) {
         tracing::warn!(%err, "the run is not in the history");
     }
+    jobs::keep_copy(state);
 }
 
 fn of_outcome(outcome: &Outcome) -> RunStream {

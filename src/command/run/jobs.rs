@@ -13,7 +13,7 @@ use crate::plan::Wish;
 use crate::runner::{Job, stream_key};
 use crate::spec::endpoint::Endpoint;
 use crate::spec::registry::Registry;
-use crate::state::store::{StateError, StateStore};
+use crate::state::store::{StateError, StateFault, StateStore};
 use crate::state::{Agreement, compare};
 use crate::target::{self, Opening, Place, Recall};
 
@@ -45,7 +45,10 @@ pub(super) fn prepare(
 
 fn place(target: &TargetConnection) -> Place {
     match target {
-        TargetConnection::Sqlite { path } => Place::Sqlite(path.clone()),
+        TargetConnection::Sqlite { path, busy_timeout } => {
+            let patience = busy_timeout.unwrap_or(target::PATIENCE);
+            Place::Sqlite { path: path.clone(), patience }
+        }
         TargetConnection::Files { dir } => Place::Files(dir.clone()),
     }
 }
@@ -147,7 +150,7 @@ fn check_columns(config: &StreamConfig, endpoint: &Endpoint) -> Result<(), Failu
 fn job(
     config: &StreamConfig,
     endpoint: &Arc<Endpoint>,
-    mut wish: Wish,
+    wish: Wish,
     source: &Posthog,
     (place, label): (&Place, &str),
     state: &StateStore,
@@ -165,9 +168,6 @@ fn job(
     let recall = target.recall().map_err(failed)?;
     crash_point!("target recalled");
     let checkpoint = agree(&endpoint, &wish, &key, state, &recall)?;
-    if source.inputs.anchor_date.is_none() {
-        wish.anchor = checkpoint.position.anchor.unwrap_or(wish.anchor);
-    }
     Ok(Job { endpoint, wish, target, checkpoint })
 }
 
@@ -199,11 +199,30 @@ fn agree(
     }
 }
 
+/// Where history begins, where neither the user nor an earlier run has said so: by PostHog's
+/// clock, since this machine's may be wrong.
+pub(super) fn anchor(jobs: &mut [Job], source: &Posthog, server_time: Timestamp) {
+    for job in jobs.iter_mut().filter(|_| source.inputs.anchor_date.is_none()) {
+        let stored = job.checkpoint.position.anchor;
+        job.wish.anchor = stored.unwrap_or_else(|| server_time.minus(A_YEAR));
+    }
+}
+
+/// Keeps a good copy of the state; without one the last one is older.
+pub(in crate::command) fn keep_copy(state: &StateStore) {
+    if let Err(err) = state.keep_copy() {
+        tracing::warn!(%err, "no copy of the state was kept");
+    }
+}
+
 pub(in crate::command) fn unusable_state(err: &StateError) -> Failure {
     Failure {
         what: "the state database cannot be used".into(),
         cause: err.to_string(),
-        fix: "free or repair the file, or name another one with --state".into(),
-        exit: Exit::Disagree,
+        fix: err.hint.clone(),
+        exit: match err.fault {
+            StateFault::Misplaced => Exit::Usage,
+            StateFault::Unusable => Exit::Target,
+        },
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi};
 
 /// How many seconds another process may hold the lock. Its transactions take milliseconds.
-const BUSY: i32 = 5;
+const BUSY: u64 = 5;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS spent (
@@ -83,7 +83,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         std::fs::create_dir_all(folder).ok();
     }
     let mut connection = Connection::open(path)?;
-    connection.busy_handler(Some(crate::stop::wait_for_lock::<BUSY>))?;
+    connection.busy_handler(Some(crate::stop::wait_seconds::<BUSY>))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     let found: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;

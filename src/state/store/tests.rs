@@ -142,3 +142,82 @@ fn a_position_of_a_newer_form_is_an_error() {
 
     assert!(err.cause.contains("newer hogline"), "{err}");
 }
+
+/// A state that was kept after `sequence` commits, and then went on.
+fn kept_and_gone_on() -> (tempfile::TempDir, PathBuf, Checkpoint) {
+    let (home, path, store) = store();
+    let kept = checkpoint("s", "t", 1);
+    store.save(&kept).unwrap();
+    store.keep_copy().unwrap();
+    store.save(&Checkpoint { sequence: 2, ..kept.clone() }).unwrap();
+    (home, path, kept)
+}
+
+#[test]
+fn a_damaged_state_is_set_aside_for_its_last_good_copy() {
+    let harms: [fn(&Path); 5] = [
+        |path| std::fs::write(path, "").unwrap(),
+        |path| std::fs::write(path, "text".repeat(999)).unwrap(),
+        |path| std::fs::File::options().write(true).open(path).unwrap().set_len(5000).unwrap(),
+        |path| sql(path, "UPDATE checkpoints SET position = '{\"version\":1,'"),
+        |path| sql(path, "UPDATE checkpoints SET epoch = x'ff'"),
+    ];
+    for (n, harm) in harms.iter().enumerate() {
+        let (_home, path, kept) = kept_and_gone_on();
+        harm(&path);
+        let damaged = std::fs::read(&path).unwrap();
+        std::fs::write(path.with_extension("db-journal"), "an old journal").unwrap();
+        let lock = Lock::take(&path).unwrap();
+        assert!(StateStore::open(&path).is_err(), "harm {n}: used though another may be at work");
+        std::fs::write(path.with_extension("db-journal"), "an old journal").unwrap();
+
+        let store = StateStore::open_alone(&path, &lock).unwrap();
+
+        assert_eq!(store.checkpoint(&kept.key).unwrap().unwrap().checkpoint, kept, "harm {n}");
+        assert_eq!(std::fs::read(path.with_extension("db.damaged-1")).unwrap(), damaged);
+        assert!(!path.with_extension("db-journal").exists());
+        store.save(&Checkpoint { sequence: 9, ..kept }).unwrap();
+    }
+}
+
+#[test]
+fn without_a_good_copy_a_damaged_state_is_refused_and_left_alone() {
+    for copy in [None, Some("no database either")] {
+        let (_home, path, store) = store();
+        drop(store);
+        std::fs::write(&path, "text".repeat(999)).unwrap();
+        if let Some(text) = copy {
+            std::fs::write(path.with_extension("db.last-good"), text).unwrap();
+        }
+        let lock = Lock::take(&path).unwrap();
+
+        let err = StateStore::open_alone(&path, &lock).unwrap_err();
+
+        assert!(err.hint.contains("restore it") && err.hint.contains("move it away"), "{err:?}");
+        assert_eq!(err.fault, StateFault::Unusable);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "text".repeat(999));
+    }
+}
+
+#[test]
+fn what_is_anothers_is_never_replaced() {
+    for foreign in [
+        "PRAGMA user_version = 99",
+        "PRAGMA user_version = 0",
+        "DROP TABLE runs; CREATE TABLE runs (id)",
+        "UPDATE checkpoints SET position = '{\"version\":99}'",
+    ] {
+        let (_home, path, _) = kept_and_gone_on();
+        sql(&path, foreign);
+        let lock = Lock::take(&path).unwrap();
+
+        let err = StateStore::open_alone(&path, &lock).unwrap_err();
+
+        assert_eq!(err.fault, StateFault::Misplaced, "{foreign}: {err:?}");
+        assert!(!path.with_extension("db.damaged-1").exists());
+    }
+}
+
+fn sql(path: &Path, sql: &str) {
+    Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}

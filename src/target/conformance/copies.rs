@@ -17,6 +17,7 @@ pub(super) fn a_full_copy_is_invisible_until_published(ground: &Ground) {
     assert_eq!(ground.rows(&["id", "name"]), ["2|new", "3|new", "4|new"]);
     let found = Recall::Found(checkpoint(3, &[r#"["3"]"#, r#"["4"]"#]));
     assert_eq!(open(ground, &people()).recall().unwrap(), found);
+    drop(target);
     load(ground, &people(), Load::Merge, r#"{"id":4,"name":"newest"}"#);
     assert_eq!(ground.rows(&["id", "name"]), ["2|new", "3|new", "4|newest"]);
 }

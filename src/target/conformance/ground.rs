@@ -19,7 +19,7 @@ pub(super) struct Ground {
 impl Ground {
     pub(super) fn sqlite() -> Self {
         let home = TempDir::new().unwrap();
-        let place = Place::Sqlite(home.path().join("not/yet/lake.db"));
+        let place = sqlite_at(&home.path().join("not/yet/lake.db"));
         Self { home, place }
     }
 
@@ -32,7 +32,7 @@ impl Ground {
     /// A place of the same kind elsewhere.
     pub(super) fn place_at(&self, path: &Path) -> Place {
         match self.place {
-            Place::Sqlite(_) => Place::Sqlite(path.into()),
+            Place::Sqlite { .. } => sqlite_at(path),
             Place::Files(_) => Place::Files(path.into()),
         }
     }
@@ -40,7 +40,7 @@ impl Ground {
     /// The rows a reader sees, each the text of its columns, sorted.
     pub(super) fn rows(&self, columns: &[&str]) -> Vec<String> {
         let mut rows = match &self.place {
-            Place::Sqlite(path) => table_rows(path, columns),
+            Place::Sqlite { path, .. } => table_rows(path, columns),
             Place::Files(root) => folder_rows(&root.join("posthog/people"), columns),
         };
         rows.sort();
@@ -50,7 +50,7 @@ impl Ground {
     /// Takes rows away behind hogline's back.
     pub(super) fn lose_rows(&self) {
         match &self.place {
-            Place::Sqlite(path) => {
+            Place::Sqlite { path, .. } => {
                 let db = rusqlite::Connection::open(path).unwrap();
                 db.execute("DELETE FROM posthog_people WHERE id = 2", []).unwrap();
             }
@@ -61,6 +61,10 @@ impl Ground {
             }
         }
     }
+}
+
+fn sqlite_at(path: &Path) -> Place {
+    Place::Sqlite { path: path.into(), patience: crate::target::PATIENCE }
 }
 
 fn table_rows(path: &Path, columns: &[&str]) -> Vec<String> {

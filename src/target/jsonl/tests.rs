@@ -126,6 +126,9 @@ fn a_lost_or_broken_manifest_is_told_and_never_guessed() {
     let mut target = home.begun(Load::Merge);
     write(&mut target, r#"{"id":"a"}"#);
     target.commit(&checkpoint(1)).unwrap();
+    let busy = home.open().unwrap().begin(Load::Merge).unwrap_err();
+    assert!(busy.hint.contains("another run writes this folder"), "{busy:?}");
+    drop(target);
     let manifest = home.read("_manifest.json");
 
     std::fs::write(home.path("_manifest.json"), &manifest[..40]).unwrap();

@@ -5,6 +5,8 @@ use rusqlite::ErrorCode;
 use crate::target::TargetError;
 use crate::target::sqlite::SqliteTarget;
 
+const PATH: &str = "check the path, and that you may write the file and its folder";
+
 impl SqliteTarget {
     pub(super) fn told<T>(&self, result: rusqlite::Result<T>) -> Result<T, TargetError> {
         result.map_err(|err| self.failed(&err))
@@ -22,6 +24,10 @@ impl SqliteTarget {
         )
     }
 
+    pub(super) fn read_only(&self) -> TargetError {
+        self.error("the database can be read but not written".into(), PATH.into())
+    }
+
     pub(super) fn failed(&self, err: &rusqlite::Error) -> TargetError {
         let hint = match err.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -29,10 +35,12 @@ impl SqliteTarget {
             }
             Some(ErrorCode::DiskFull) => "free space on the disk, then run again: nothing is lost",
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-                "the file is damaged or no SQLite database: restore it, or name another path"
+                "the file is damaged or no SQLite database: restore it,\n\
+                 or name another path or move it away, reset its streams and load them again"
             }
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                "check the path, and that you may write the file and its folder"
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => PATH,
+            Some(ErrorCode::SystemIoFailure) => {
+                "check the disk and its free space, then run again: what was committed is safe"
             }
             _ => "what was committed is safe; when the cause is gone, run again",
         };

@@ -24,7 +24,11 @@ fn checkpoint() -> Checkpoint {
 }
 
 fn target(path: &Path, object: &str) -> Result<SqliteTarget, TargetError> {
-    SqliteTarget::open(path, &Opening { key: &key(), object, schema: schema() })
+    SqliteTarget::open(
+        path,
+        crate::target::PATIENCE,
+        &Opening { key: &key(), object, schema: schema() },
+    )
 }
 
 /// Loads one row into table `t`.
@@ -142,13 +146,16 @@ fn streams_of_one_process_wait_for_each_other() {
         for object in objects {
             let path = &path;
             scope.spawn(move || {
-                let mut target = target(path, object).unwrap();
+                let key = StreamKey { stream: object.into(), ..key() };
+                let opening = Opening { key: &key, object, schema: schema() };
+                let patience = crate::target::PATIENCE;
+                let mut target = SqliteTarget::open(path, patience, &opening).unwrap();
                 target.begin(Load::Merge).unwrap();
                 for id in 0..50 {
                     let answer = format!(r#"{{"results":[{{"id":"{id}"}}]}}"#);
                     let batch = Batch::of_results(schema(), &answer).unwrap().unwrap();
                     target.write(&batch).unwrap();
-                    target.commit(&checkpoint()).unwrap();
+                    target.commit(&Checkpoint { key: key.clone(), ..checkpoint() }).unwrap();
                 }
             });
         }
@@ -157,6 +164,45 @@ fn streams_of_one_process_wait_for_each_other() {
     for object in objects {
         assert_eq!(text(&db, &format!("SELECT count(*) || '' FROM {object}")), "50");
     }
+}
+
+#[test]
+fn of_two_runs_with_two_states_one_stops() {
+    let (_home, path, db) = database("");
+    let rows = |ids: &str| Batch::of_results(schema(), ids).unwrap().unwrap();
+    let (mut one, mut other) = (target(&path, "t").unwrap(), target(&path, "t").unwrap());
+    for target in [&mut one, &mut other] {
+        assert_eq!(target.recall().unwrap(), Recall::Nothing);
+        target.begin(Load::Replace).unwrap();
+    }
+    one.write(&rows(r#"{"results":[{"id":"a"}]}"#)).unwrap();
+    one.commit(&checkpoint()).unwrap();
+    other.write(&rows(r#"{"results":[{"id":"b"}]}"#)).unwrap();
+
+    let err = other.publish(&checkpoint()).unwrap_err();
+
+    assert!(err.cause.contains("another run") && err.hint.contains("--state"), "{err:?}");
+    one.publish(&Checkpoint { sequence: 2, ..checkpoint() }).unwrap();
+    assert_eq!(text(&db, "SELECT group_concat(id) FROM t"), "a");
+}
+
+#[test]
+fn a_column_that_was_dropped_is_missed_and_one_that_was_never_written_is_not() {
+    let (_home, path, db) = database("CREATE TABLE t (id TEXT PRIMARY KEY, mine TEXT)");
+    load(&path, Load::Merge, r#"{"id":"a","name":"x"}"#).unwrap();
+
+    db.execute_batch("ALTER TABLE t DROP COLUMN mine").unwrap();
+    assert_eq!(target(&path, "t").unwrap().recall().unwrap(), Recall::Found(checkpoint()));
+    db.execute_batch("ALTER TABLE t DROP COLUMN name").unwrap();
+    let recall = target(&path, "t").unwrap().recall().unwrap();
+    let lost = Recall::Damaged(checkpoint(), "table `t` has lost its column `name`".into());
+    assert_eq!(recall, lost);
+
+    // As an older hogline left it: nothing is known of columns.
+    db.execute_batch("ALTER TABLE _hogline_checkpoints DROP COLUMN columns").unwrap();
+    assert_eq!(target(&path, "t").unwrap().recall().unwrap(), Recall::Found(checkpoint()));
+    load(&path, Load::Merge, r#"{"id":"b","name":"y"}"#).unwrap();
+    assert_eq!(text(&db, "SELECT columns FROM _hogline_checkpoints"), "[\"id\",\"name\"]");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! A checkpoint beside an emptied or rebuilt table would let a run go on after a
 //! gap; a few keys that must be found tell. It only reads.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, Result};
 
 use crate::checkpoint::Checkpoint;
@@ -35,6 +37,20 @@ pub(super) fn missing(
         }
     }
     Ok(None)
+}
+
+/// Says which of the columns that rows were written into `table` lacks. Were it only added
+/// anew, the rows that are there would lose their values without a word.
+pub(super) fn missing_column(
+    db: &Connection,
+    table: &str,
+    written: &BTreeSet<String>,
+) -> Result<Option<String>> {
+    let existing = table::columns(db, table)?;
+    let is_gone =
+        |name: &&String| !existing.iter().any(|have| have.name.eq_ignore_ascii_case(name));
+    let gone = written.iter().find(is_gone);
+    Ok(gone.map(|name| format!("table `{table}` has lost its column `{name}`")))
 }
 
 /// Whether the row with a key is there.
