@@ -43,11 +43,7 @@ fn none_failed(last: Option<&Run>) -> String {
 
 /// Remembers a run; one that cannot be remembered is still a run. A mistake in what was
 /// typed or configured is none.
-pub(super) fn record(
-    state: &StateStore,
-    plan: &Plan,
-    outcomes: Result<&[Outcome], &Failure>,
-) {
+pub(super) fn record(state: &StateStore, plan: &Plan, outcomes: Result<&[Outcome], &Failure>) {
     let (exit, streams) = match outcomes {
         Ok(outcomes) => (exit_of(outcomes), outcomes.iter().map(of_outcome).collect()),
         Err(failure) if failure.exit == Exit::Usage => return,

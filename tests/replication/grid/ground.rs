@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use hogline::sandbox::Options;
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -22,7 +23,7 @@ const PAGINGS: [(&str, &str); 6] = [
 ];
 
 /// All of the sandbox's history.
-const RANGE: &str = "2026-01-01,2026-03-11";
+const RANGE: &str = "2026-01-01,2026-12-01";
 
 /// A place for a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,11 @@ impl Ground {
 
     /// A PostHog that is read in this way, with several pages of the stream.
     pub(crate) fn posthog(&self) -> PostHog {
+        self.posthog_playing(|_| {})
+    }
+
+    /// The same, different in some options.
+    pub(crate) fn posthog_playing(&self, change: impl FnOnce(&mut Options)) -> PostHog {
         PostHog::playing(|options| {
             options.events = 200;
             options.persons = 60;
@@ -68,6 +74,7 @@ impl Ground {
             options.sql = self.paging != "time window";
             options.sql_cap = 60;
             options.event_cap = 100;
+            change(options);
         })
     }
 
@@ -101,6 +108,15 @@ impl Ground {
         match self.target {
             "jsonl" => project.lines_of(self.stream),
             _ => project.copy().everything().into_values().flatten().collect(),
+        }
+    }
+
+    /// Readers of the copy see what PostHog holds.
+    #[track_caller]
+    pub(crate) fn readers_see_all(&self, posthog: &PostHog, project: &Project) {
+        match self.target {
+            "jsonl" => project.files_show_exactly(posthog, self.stream),
+            _ => project.holds_exactly(posthog, self.stream),
         }
     }
 

@@ -7,7 +7,11 @@
 
 mod calm;
 mod crash;
+mod disk;
+mod environment;
 mod ground;
+mod state;
+mod target;
 
 use std::fmt::Write;
 use std::io::Write as _;

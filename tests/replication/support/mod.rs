@@ -4,9 +4,11 @@ mod files;
 mod posthog;
 mod project;
 mod ran;
+mod shim;
 mod table;
 
 pub(crate) use posthog::{DAY, EVERYTHING, MINUTE, PATIENCE, PostHog};
 pub(crate) use project::Project;
-pub(crate) use ran::Ran;
+pub(crate) use ran::{Ran, Told};
+pub(crate) use shim::Shim;
 pub(crate) use table::Copy;

@@ -9,7 +9,10 @@ use hogline::sandbox::{KEY, PROJECT, Sandbox};
 use tempfile::TempDir;
 
 use super::ran::Told;
-use super::{Copy, Ran};
+use super::{Copy, Ran, Shim};
+
+/// The command line of every run.
+const RUN: [&str; 5] = ["run", "-r", "replication.yaml", "--report", "report.json"];
 
 /// The replication that the issue gives as its example.
 const EXAMPLE: &str = "source: POSTHOG\ntarget: sqlite://posthog.db\n\
@@ -17,9 +20,6 @@ const EXAMPLE: &str = "source: POSTHOG\ntarget: sqlite://posthog.db\n\
     streams: { projects: , persons: , events: { mode: incremental }, cohorts: , feature_flags: , \
     insights: , annotations: { mode: incremental }, actions: , \
     session_recordings: { mode: incremental }, event_definitions: , property_definitions: }\n";
-
-/// The command that all stories are about.
-const RUN: [&str; 5] = ["run", "-r", "replication.yaml", "--report", "report.json"];
 
 /// Where a run tells what crash points it passes.
 const PASSED: &str = "crash.log";
@@ -100,6 +100,12 @@ impl Project {
         self
     }
 
+    /// Without an input of the connection, `anchor_date`.
+    pub(crate) fn without_input(mut self, name: &str) -> Self {
+        self.inputs.retain(|input| input.split_once(':').unwrap().0 != name);
+        self
+    }
+
     /// With specs beside the built-in ones: the connection's `spec`.
     pub(crate) fn with_spec(mut self, spec: &str) -> Self {
         self.spec = spec.into();
@@ -109,6 +115,14 @@ impl Project {
     /// With the home of another project: as on one machine.
     pub(crate) fn at_home_of(mut self, other: &Self) -> Self {
         self.home.clone_from(&other.home);
+        self
+    }
+
+    /// In a folder of this name.
+    pub(crate) fn in_a_folder_named(mut self, name: &str) -> Self {
+        let folder = TempDir::with_prefix(name).unwrap();
+        fs::copy(self.path("replication.yaml"), folder.path().join("replication.yaml")).unwrap();
+        (self.home, self.folder) = (folder.path().join("home"), folder);
         self
     }
 
@@ -149,6 +163,12 @@ impl Project {
         rows.iter().map(|row| format!("{row:?}")).collect()
     }
 
+    /// Readers of a stream's JSON lines see what PostHog holds, whatever else lies there.
+    #[track_caller]
+    pub(crate) fn files_show_exactly(&self, posthog: &Sandbox, stream: &str) {
+        super::files::hold_exactly(&self.path("out"), posthog, stream);
+    }
+
     /// Does something to the database, as its owner may.
     pub(crate) fn changes_database(&self, sql: &str) {
         let database = rusqlite::Connection::open(self.path("posthog.db")).unwrap();
@@ -178,21 +198,24 @@ impl Project {
 
     /// Starts the replication with more options and does not wait.
     pub(crate) fn starts_with(&self, options: &[&str]) -> Running<'_> {
-        self.starts_command(&[&RUN, options].concat(), &[])
+        self.starts_changed(options, |_| {})
     }
 
     /// Runs the replication with a crash point steered: `KILL:17`, see `src/crash.rs`. What
     /// it passes is in [`Project::passed`].
     pub(crate) fn steered(&self, crash: &str, options: &[&str]) -> Ran {
         drop(fs::remove_file(self.path(PASSED)));
-        let steering = [("HOGLINE_CRASH", crash), ("HOGLINE_CRASH_LOG", PASSED)];
-        self.starts_command(&[&RUN, options].concat(), &steering).ends()
+        self.run_changed(options, |command| {
+            command.env("HOGLINE_CRASH", crash).env("HOGLINE_CRASH_LOG", PASSED);
+        })
     }
 
     /// Starts the replication, which then tells what crash points it passes.
     pub(crate) fn starts_watched(&self) -> Running<'_> {
         drop(fs::remove_file(self.path(PASSED)));
-        self.starts_command(&RUN, &[("HOGLINE_CRASH_LOG", PASSED)])
+        self.starts_changed(&[], |command| {
+            command.env("HOGLINE_CRASH_LOG", PASSED);
+        })
     }
 
     /// The names of the crash points that the last steered or watched run passed, in order.
@@ -201,28 +224,63 @@ impl Project {
         log.lines().map(str::to_owned).collect()
     }
 
-    /// Runs any command of the program in the folder.
-    pub(crate) fn hogline(&self, arguments: &[&str]) -> Ran {
-        self.starts_command(arguments, &[]).ends()
+    /// Runs the replication with more options while the system fails.
+    pub(crate) fn run_on(&self, shim: &Shim, options: &[&str]) -> Ran {
+        self.run_changed(options, |command| shim.goes_into(command, self))
     }
 
-    fn starts_command(&self, arguments: &[&str], more: &[(&str, &str)]) -> Running<'_> {
+    /// Runs the replication with more options, in a process that is changed before.
+    pub(crate) fn run_changed(&self, options: &[&str], change: impl FnOnce(&mut Command)) -> Ran {
+        self.starts_changed(options, change).ends()
+    }
+
+    /// As [`Project::run_changed`], and does not wait.
+    pub(crate) fn starts_changed(
+        &self,
+        options: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Running<'_> {
+        let program = Command::new(env!("CARGO_BIN_EXE_hogline"));
+        self.spawns(program, &[&RUN, options].concat(), change)
+    }
+
+    /// Runs the replication from a shell, which gets its command line as `"$@"`.
+    pub(crate) fn run_in_shell(&self, script: &str, options: &[&str]) -> Ran {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_hogline")]);
+        self.spawns(shell, &[&RUN, options].concat(), |_| {}).ends()
+    }
+
+    /// Runs any command of the program in the folder.
+    pub(crate) fn hogline(&self, arguments: &[&str]) -> Ran {
+        self.starts_command(arguments).ends()
+    }
+
+    /// Starts any command of the program in the folder and does not wait.
+    pub(crate) fn starts_command(&self, arguments: &[&str]) -> Running<'_> {
+        self.spawns(Command::new(env!("CARGO_BIN_EXE_hogline")), arguments, |_| {})
+    }
+
+    fn spawns(
+        &self,
+        mut command: Command,
+        arguments: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Running<'_> {
         // An earlier run's report would be taken for this one's.
         drop(fs::remove_file(self.path("report.json")));
-        let child = Command::new(env!("CARGO_BIN_EXE_hogline"))
+        command
             .args(arguments)
             .current_dir(self.folder())
             .env_clear()
             .env("HOME", self.folder())
             .env("HOGLINE_HOME", &self.home)
             .env("POSTHOG", self.connection())
-            .envs(more.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Running { project: self, child }
+            .stderr(Stdio::piped());
+        change(&mut command);
+        Running { project: self, child: command.spawn().unwrap() }
     }
 
     fn connection(&self) -> String {
@@ -300,12 +358,13 @@ impl Running<'_> {
     pub(crate) fn ends(self) -> Ran {
         let output = self.child.wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        // A disk that was full has left half of one.
         let report = fs::read_to_string(self.project.path("report.json")).ok();
         let told = Told {
             status: output.status,
             stdout: text(output.stdout),
             stderr: text(output.stderr),
-            report: report.map(|json| serde_json::from_str(&json).unwrap()),
+            report: report.and_then(|json| serde_json::from_str(&json).ok()),
         };
         self.project.kept_the_key(&told);
         Ran(told)

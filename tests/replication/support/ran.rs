@@ -47,6 +47,24 @@ impl Ran {
         assert_eq!(self.0.status.code(), Some(code), "{}", self.0);
         self.0
     }
+
+    /// It ended with this code and said what to do, or with the other one: what went wrong
+    /// was nothing that it needs.
+    #[track_caller]
+    pub(crate) fn fails_or_is(self, code: i32, other: i32) -> Told {
+        if self.0.status.code() == Some(other) {
+            return self.0;
+        }
+        self.exits(code).says("fix:")
+    }
+
+    /// It ended with one of these codes, and said what to do unless with 0.
+    #[track_caller]
+    pub(crate) fn fails_or_is_one_of(self, codes: &[i32]) -> Told {
+        let code = self.0.status.code().unwrap_or(-1);
+        assert!(codes.contains(&code), "{}", self.0);
+        self.fails_or_is(code, 0)
+    }
 }
 
 impl Told {

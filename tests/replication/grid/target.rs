@@ -1,0 +1,305 @@
+//! A target that another program harmed: the run stops with 9 or 7, names the ways out, and
+//! either of them leads back to a whole copy.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::{Fault, Ground, Tried, try_all};
+use crate::support::{MINUTE, PostHog, Project, Told};
+
+#[test]
+fn a_database_that_another_program_harmed_is_never_filled_up_from_the_cursor() {
+    let sql = |name: &str, sql: &'static str| harmed(name, "sqlite", move |p| change(p, sql));
+    let bytes = |name: &str, harm: fn(&Path)| {
+        damaged(name, move |p| {
+            change(p, "PRAGMA wal_checkpoint(TRUNCATE)");
+            harm(&p.path("posthog.db"));
+        })
+    };
+    let faults = [
+        sql("table emptied", "DELETE FROM {table}"),
+        sql("table dropped", "DROP TABLE {table}"),
+        sql(
+            "table replaced by a view",
+            "ALTER TABLE {table} RENAME TO t; CREATE VIEW {table} AS SELECT * FROM t LIMIT 0",
+        ),
+        sql(
+            "table rebuilt without rows",
+            "ALTER TABLE {table} RENAME TO t; CREATE TABLE {table} AS SELECT * FROM t LIMIT 0",
+        ),
+        sql(
+            "newest rows deleted",
+            "DELETE FROM {table} WHERE rowid > (SELECT max(rowid) / 2 FROM {table})",
+        ),
+        sql(
+            "column of the key dropped",
+            "CREATE TABLE t AS SELECT 1 AS other FROM {table}; DROP TABLE {table}; ALTER TABLE t RENAME TO {table}",
+        ),
+        sql("column dropped", "ALTER TABLE {table} DROP COLUMN {column}"),
+        sql("all tables dropped but the checkpoints", "DROP TABLE {table}; VACUUM"),
+        harmed("database deleted", "sqlite", remove_database),
+        harmed("database restored from an older copy", "sqlite", restored_from_an_older_copy),
+        bytes("database overwritten with noise", |path| overwrite(path, 0)),
+        bytes("pages overwritten with noise", |path| overwrite(path, 4096)),
+        bytes("database cut off", |path| cut(path, 5000)),
+        bytes("database replaced by a text", |path| fs::write(path, "notes\n".repeat(99)).unwrap()),
+    ];
+    try_all("database", 29, &faults);
+}
+
+#[test]
+fn files_that_another_program_harmed_are_never_added_to() {
+    let file = |name: &str, harm: fn(&Path)| harmed(name, "jsonl", move |p| harm(&listed(p)));
+    let faults = [
+        file("file removed", |path| fs::remove_file(path).unwrap()),
+        file("file cut off", |path| cut(path, 10)),
+        file("file grown", |path| {
+            fs::write(path, fs::read_to_string(path).unwrap() + "{}\n").unwrap();
+        }),
+        harmed("manifest removed", "jsonl", |p| fs::remove_file(manifest(p)).unwrap()),
+        harmed("manifest edited", "jsonl", |p| fs::write(manifest(p), "{\"version\": 1,").unwrap()),
+        harmed("manifest from an older copy", "jsonl", older_manifest),
+        harmed("folder removed", "jsonl", |p| fs::remove_dir_all(folder(p)).unwrap()),
+    ];
+    try_all("files", 23, &faults);
+}
+
+#[test]
+fn what_the_owner_does_to_his_table_stays() {
+    let faults = [
+        owned(
+            "column added",
+            "ALTER TABLE {table} ADD COLUMN mine TEXT DEFAULT 'x'",
+            "SELECT count(*) FROM {table} WHERE mine = 'x'",
+        ),
+        owned(
+            "index added",
+            "CREATE INDEX mine ON {table} ({column})",
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'mine'",
+        ),
+        owned(
+            "another program's table in the database",
+            "CREATE TABLE mine AS SELECT 1 AS x",
+            "SELECT x FROM mine",
+        ),
+        owned(
+            "foreign checkpoint rows",
+            "INSERT INTO _hogline_checkpoints SELECT 'o', 'p', stream, object, epoch, sequence, position, witnesses, updated_at, columns FROM _hogline_checkpoints",
+            "SELECT count(*) FROM _hogline_checkpoints WHERE origin = 'o'",
+        ),
+    ];
+    try_all("owner", 17, &faults);
+}
+
+#[test]
+fn a_busy_database_is_waited_for_but_not_for_ever() {
+    let faults = [
+        Fault::new("database busy for a while", |ground| {
+            busy(ground, |posthog, project, holder| {
+                let run = project.starts_with(ground.options());
+                posthog.until("the run asks", |sandbox| !sandbox.log().is_empty());
+                holder.execute_batch("COMMIT").unwrap();
+                run.ends().succeeds();
+            })
+        }),
+        Fault::new("database busy for ever", |ground| {
+            busy(ground, |_, project, holder| {
+                let yaml = fs::read_to_string(project.path("replication.yaml")).unwrap();
+                let hasty = yaml.replace("posthog.db", "posthog.db?busy_timeout=100ms");
+                project.writes("replication.yaml", &hasty);
+                let told = project.run_with(ground.options()).exits(7);
+                told.says("locked").says("another program").says("run again");
+                holder.execute_batch("COMMIT").unwrap();
+            })
+        }),
+    ];
+    try_all("busy", 13, &faults);
+}
+
+/// Another program is in the middle of a transaction.
+fn busy(ground: &Ground, meanwhile: impl Fn(&PostHog, &Project, &Connection)) -> Tried {
+    if ground.target != "sqlite" {
+        return Tried::Empty("files have no such lock");
+    }
+    let (posthog, project) = loaded(ground);
+    let holder = Connection::open(project.path("posthog.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE; CREATE TABLE theirs (x)").unwrap();
+    posthog.clear_log();
+    meanwhile(&posthog, &project, &holder);
+    ground.settles(&posthog, &project);
+    Tried::Passed(1)
+}
+
+/// A harm after which nothing may be added: state and target disagree, whatever is in them.
+fn harmed(name: &str, target: &'static str, harm: impl Fn(&Project) + 'static) -> Fault {
+    Fault::new(name, move |ground| {
+        if ground.target != target {
+            return Tried::Empty("it is another target's");
+        }
+        let (posthog, project) = loaded(ground);
+        harm(&project);
+        posthog.clear_log();
+        let told = project.run_with(ground.options());
+        if matches!(ground.mode, "full-refresh" | "truncate") {
+            // Such a run makes all of the copy anew, unless even that cannot be done.
+            let told = told.fails_or_is(7, 0);
+            if told.status.success() {
+                ground.settles(&posthog, &project);
+                return Tried::Passed(1);
+            }
+        } else {
+            let told = told.fails_or_is(7, 9).says("fix:");
+            assert_eq!(posthog.log(), [], "asked although the target is wrong: {told}");
+            names_two_ways(&told);
+        }
+        begins_anew(ground, &posthog, &project);
+        Tried::Passed(1)
+    })
+}
+
+/// A harm to the file itself: the database cannot be read.
+fn damaged(name: &str, harm: impl Fn(&Project) + 'static) -> Fault {
+    Fault::new(name, move |ground| {
+        if ground.target != "sqlite" {
+            return Tried::Empty("it is another target's");
+        }
+        let (posthog, project) = loaded(ground);
+        let good = fs::read(project.path("posthog.db")).unwrap();
+        harm(&project);
+        names_two_ways(&project.run_with(ground.options()).exits(7));
+        // One way out: the database as it was.
+        remove_database(&project);
+        fs::write(project.path("posthog.db"), good).unwrap();
+        ground.settles(&posthog, &project);
+        // The other one: another history.
+        harm(&project);
+        begins_anew(ground, &posthog, &project);
+        Tried::Passed(2)
+    })
+}
+
+/// Something that the owner of a database may do: runs go on, and it stays.
+fn owned(name: &str, sql: &'static str, stays: &'static str) -> Fault {
+    Fault::new(name, move |ground| {
+        if ground.target != "sqlite" {
+            return Tried::Empty("files have no such thing");
+        }
+        let posthog = ground.posthog();
+        let project = ground.project(&posthog);
+        project.run_with(ground.options()).succeeds();
+        change(&project, sql);
+        let count = || -> i64 {
+            let database = Connection::open(project.path("posthog.db")).unwrap();
+            database.query_row(&spelt(&database, stays), [], |row| row.get(0)).unwrap()
+        };
+        let before = count();
+        project.run_with(ground.options()).succeeds();
+        // A new copy has the column, but new rows.
+        let is_kept = count() == before || (before > 0 && ground.mode != "incremental");
+        assert!(is_kept, "{before} before, {} after", count());
+        assert_eq!(project.run_with(ground.options()).succeeds().status.code(), Some(0));
+        Tried::Passed(1)
+    })
+}
+
+/// A copy after two runs.
+fn loaded(ground: &Ground) -> (PostHog, Project) {
+    let posthog = ground.posthog();
+    let project = ground.project(&posthog);
+    project.run_with(ground.options()).succeeds();
+    // A folder as it was after the first run, for those who go back to it.
+    if ground.target == "jsonl" {
+        fs::copy(manifest(&project), project.path("older.json")).unwrap();
+    } else {
+        fs::copy(project.path("posthog.db"), project.path("older.db")).unwrap();
+    }
+    posthog.later(MINUTE);
+    project.run_with(ground.options()).succeeds();
+    (posthog, project)
+}
+
+/// The message says how to go on: with the target as it was, or from the beginning.
+#[track_caller]
+fn names_two_ways(told: &Told) {
+    let fix = told.stderr.split("fix:").nth(1).unwrap_or_default();
+    assert!(fix.contains("restore") && fix.contains(" or "), "{told}");
+    assert!(fix.contains("reset") || fix.contains("another path"), "{told}");
+}
+
+/// The way out that needs no backup: the stream begins anew. What stands in its way then is
+/// named by the run.
+#[track_caller]
+fn begins_anew(ground: &Ground, posthog: &PostHog, project: &Project) {
+    project.hogline(&["state", "reset", "--stream", ground.stream]).succeeds();
+    let told = project.run_with(ground.options()).fails_or_is(7, 0);
+    if told.stderr.contains("--mode full-refresh") {
+        project.run_with(&["--mode", "full-refresh"]).succeeds();
+    } else if told.stderr.contains("drop the view") {
+        change(project, "DROP VIEW {table}");
+    } else if told.stderr.contains("move it away") {
+        remove_database(project);
+        drop(fs::remove_dir_all(project.path("out")));
+    } else {
+        assert!(told.status.success(), "{told}");
+    }
+    ground.settles(posthog, project);
+}
+
+/// Does something to the stream's table: `{table}`, and `{column}` of its own.
+fn change(project: &Project, sql: &str) {
+    let database = Connection::open(project.path("posthog.db")).unwrap();
+    database.execute_batch(&spelt(&database, sql)).unwrap();
+}
+
+fn spelt(database: &Connection, sql: &str) -> String {
+    let name = "SELECT name FROM sqlite_schema WHERE name GLOB 'posthog_*' AND type != 'index'";
+    let table: String = database.query_row(name, [], |row| row.get(0)).unwrap();
+    let last = "SELECT name FROM pragma_table_info(?1) WHERE pk = 0 ORDER BY cid LIMIT 1 OFFSET 1";
+    let column: String = database.query_row(last, [&table], |row| row.get(0)).unwrap();
+    sql.replace("{table}", &table).replace("{column}", &column)
+}
+
+fn remove_database(project: &Project) {
+    for name in ["posthog.db", "posthog.db-wal", "posthog.db-shm"] {
+        drop(fs::remove_file(project.path(name)));
+    }
+}
+
+fn restored_from_an_older_copy(project: &Project) {
+    remove_database(project);
+    fs::rename(project.path("older.db"), project.path("posthog.db")).unwrap();
+}
+
+fn overwrite(path: &Path, from: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let noise = (0_u32..).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]);
+    bytes.iter_mut().skip(from).zip(noise).for_each(|(byte, noise)| *byte = noise);
+    fs::write(path, bytes).unwrap();
+}
+
+fn cut(path: &Path, length: u64) {
+    fs::File::options().write(true).open(path).unwrap().set_len(length).unwrap();
+}
+
+/// The one folder of a stream.
+fn folder(project: &Project) -> PathBuf {
+    let mut folders = fs::read_dir(project.path("out/posthog")).unwrap();
+    folders.next().unwrap().unwrap().path()
+}
+
+fn manifest(project: &Project) -> PathBuf {
+    folder(project).join("_manifest.json")
+}
+
+/// The first of the files that readers see.
+fn listed(project: &Project) -> PathBuf {
+    let manifest: Value = serde_json::from_slice(&fs::read(manifest(project)).unwrap()).unwrap();
+    folder(project).join(manifest["files"][0]["name"].as_str().unwrap())
+}
+
+fn older_manifest(project: &Project) {
+    fs::copy(project.path("older.json"), manifest(project)).unwrap();
+}
