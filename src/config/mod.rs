@@ -15,6 +15,7 @@ pub mod posthog;
 pub mod replication;
 pub mod secret;
 pub mod target;
+mod timeouts;
 pub mod variables;
 pub mod yaml;
 
@@ -28,4 +29,5 @@ pub use posthog::{Inputs, Posthog};
 pub use replication::{Replication, StreamConfig};
 pub use secret::Secret;
 pub use target::TargetConnection;
+pub use timeouts::Timeouts;
 pub use variables::Environment;

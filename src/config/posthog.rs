@@ -16,6 +16,7 @@ use super::complaint::Complaints;
 use super::fields::Fields;
 use super::node::{Kind, Node};
 use super::secret::Secret;
+use super::timeouts::Timeouts;
 use super::variables::Environment;
 use crate::cursor::Timestamp;
 
@@ -58,6 +59,10 @@ pub struct Inputs {
     pub lookback_every: Duration,
     /// The longest wait for PostHog's quota before a run stops, to be started again later.
     pub max_wait: Duration,
+    /// The wait before a question that failed is asked again; each further one adds as much.
+    pub retry_wait: Duration,
+    /// How long the network may take.
+    pub timeouts: Timeouts,
     /// The first instant that is wanted.
     pub anchor_date: Option<Timestamp>,
     /// PostHog's limits in place of the known ones, by counter. Which counters there
@@ -74,6 +79,8 @@ impl Default for Inputs {
             lookback: None,
             lookback_every: 24 * 60 * MINUTE,
             max_wait: 15 * MINUTE,
+            retry_wait: Duration::from_secs(1),
+            timeouts: Timeouts::default(),
             anchor_date: None,
             limits: None,
         }
@@ -270,6 +277,8 @@ impl Inputs {
             lookback: fields.opt_duration("lookback"),
             lookback_every: fields.opt_duration("lookback_every").unwrap_or(default.lookback_every),
             max_wait: fields.opt_duration("max_wait").unwrap_or(default.max_wait),
+            retry_wait: fields.opt_duration("retry_wait").unwrap_or(default.retry_wait),
+            timeouts: fields.fields("timeouts").map(Timeouts::read).unwrap_or_default(),
             anchor_date: fields.read("anchor_date", "a date like 2025-01-31", |node| {
                 Timestamp::parse(node.text()?)
             }),
@@ -486,7 +495,8 @@ mod tests {
     fn inputs_say_how_to_ask() {
         let given = inputs(
             "{ requests_per_second: 0, concurrency: 4, safety_lag: 1m, lookback: 2d, lookback_every: 6h, \
-             max_wait: 1h, anchor_date: 2025-01-31, limits: { query: [120/1h], crud: 480/1m } }",
+             max_wait: 1h, retry_wait: 5s, timeouts: { between_bytes: 2s }, anchor_date: 2025-01-31, \
+             limits: { query: [120/1h], crud: 480/1m } }",
         );
 
         let day = Duration::from_secs(86_400);
@@ -500,6 +510,8 @@ mod tests {
             lookback: Some(2 * day),
             lookback_every: day / 4,
             max_wait: day / 24,
+            retry_wait: Duration::from_secs(5),
+            timeouts: Timeouts { between_bytes: Duration::from_secs(2), ..Timeouts::default() },
             anchor_date: Timestamp::parse("2025-01-31"),
             limits: Some(limits.into()),
         };

@@ -14,6 +14,9 @@ use crate::record::split::{Envelope, NotJson, RowView, Splitter, Verdict};
 /// larger ones only memory.
 const BATCH_BYTES: usize = 256 * 1024;
 
+/// Rows that have to wait for the end of their page may take so much memory.
+const MOST_HELD: usize = 256 << 20;
+
 /// What a way of paging looks at while rows pass.
 pub(super) trait Watch: Send {
     /// An answer begins: what was seen of a broken one before it is void.
@@ -66,6 +69,16 @@ impl<'a, W: Watch> PageIntake<'a, W> {
     }
 }
 
+impl<W> PageIntake<'_, W> {
+    /// Refuses a page whose rows have to wait and grow too large meanwhile.
+    fn bears_waiting(&self) -> Result<(), BadBody> {
+        match self.splitter.pending_bytes() > MOST_HELD && self.splitter.rows() > 1 {
+            true => Err(BadBody::TooMuch(format!("a page of more than {MOST_HELD} bytes"))),
+            false => Ok(()),
+        }
+    }
+}
+
 impl<W: Watch> Intake for PageIntake<'_, W> {
     async fn restart(&mut self) -> Result<(), Stopped> {
         self.splitter.restart();
@@ -88,7 +101,7 @@ impl<W: Watch> Intake for PageIntake<'_, W> {
             return Ok(());
         }
         let ready = self.watch.ready(self.splitter.rows());
-        let Some(batch) = self.splitter.cut(ready) else { return Ok(()) };
+        let Some(batch) = self.splitter.cut(ready) else { return self.bears_waiting() };
         crash_point!("a batch of an open page");
         self.watch.handed_on(batch.len());
         self.handed_on = true;

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-pub(super) use transport::Timeouts;
 use transport::Transport;
 
 use super::clock::Clock;
@@ -25,8 +24,8 @@ use super::refusal::Refusal;
 use super::retry::{Patience, Retries};
 use super::verdict::{Fault, Kind, Setback, Verdict, judge};
 use super::{AskError, ClientError, Head, Intake, Meter, Request, quote, spell};
-use crate::config::Allowance;
 use crate::config::secret::Secret;
+use crate::config::{Allowance, Timeouts};
 use crate::cursor::Timestamp;
 
 /// Shorter waits for quota are the ordinary rhythm and not worth a line.
@@ -51,6 +50,10 @@ pub struct Settings {
     pub concurrency: usize,
     /// The longest single wait.
     pub max_wait: Duration,
+    /// The first wait after a fault, and what each further one adds.
+    pub retry_wait: Duration,
+    /// How long the network may take.
+    pub timeouts: Timeouts,
     /// What each quota counter allows.
     pub limits: BTreeMap<String, Vec<Allowance>>,
     /// The file of the quota ledger; in memory without one.
@@ -86,8 +89,9 @@ impl Client {
     ///
     /// A setting cannot be used, or there are no CA certificates to trust.
     pub fn new(settings: Settings) -> Result<Self, ClientError> {
-        let patience = Patience::of(settings.max_wait);
-        Self::with(settings, patience, Timeouts::default(), Clock::System)
+        let patience = Patience::of(settings.max_wait).beginning_with(settings.retry_wait);
+        let timeouts = settings.timeouts.clone();
+        Self::with(settings, patience, timeouts, Clock::System)
     }
 
     /// The same, in other times.
@@ -297,12 +301,15 @@ impl Client {
             200..=299 => Refusal::default(),
             _ => answer.refusal().await,
         };
-        let date = answer.facts.date;
-        if let Some(date) = date {
-            self.tell_time(date).await.map_err(Setback::Final)?;
-        }
         match judge(&answer.facts, &refusal) {
-            Verdict::Accept => answer.pour(intake).await.map(|()| Head { date }),
+            Verdict::Accept => {
+                let date = answer.facts.date;
+                // Of refusals, a gateway's clock may be in the head.
+                if let Some(date) = date {
+                    self.tell_time(date).await.map_err(Setback::Final)?;
+                }
+                answer.pour(intake).await.map(|()| Head { date })
+            }
             Verdict::Retry(fault) => Err(Setback::Fault(fault)),
             Verdict::Smaller { status, detail } => {
                 Err(Setback::Final(AskError::TooMuch { status, detail }))

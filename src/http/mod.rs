@@ -138,6 +138,9 @@ pub enum BadBody {
     /// It is not the JSON asked for; says where it went wrong.
     #[error("{0}")]
     NotJson(String),
+    /// It holds more than can be kept at once; says how much that is.
+    #[error("{0}")]
+    TooMuch(String),
     /// The receiver is gone.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -220,7 +223,7 @@ fn quote(text: &str) -> String {
 /// A span of time for reading: `45 s`, `12 min 5 s`, `1 h 30 min`.
 fn spell(span: Duration) -> String {
     // Rounded up: whoever comes back after the time told must not be early.
-    let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
+    let seconds = span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0));
     let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match (hours, minutes, rest) {
         (0, 0, s) => format!("{s} s"),

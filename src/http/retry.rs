@@ -54,6 +54,13 @@ impl Patience {
     }
 }
 
+impl Patience {
+    /// The same with another first wait, from which the others grow.
+    pub(super) fn beginning_with(self, wait: Duration) -> Self {
+        Self { linear: wait, exponential: wait * 2, least: wait, ..self }
+    }
+}
+
 /// The retries of one question.
 #[derive(Debug)]
 pub(super) struct Retries {

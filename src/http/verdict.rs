@@ -79,6 +79,7 @@ impl From<BadBody> for Setback {
             BadBody::NotJson(why) => {
                 Self::Fault(Fault::body(format!("not the JSON asked for: {}", quote(&why))))
             }
+            BadBody::TooMuch(detail) => Self::Final(AskError::TooMuch { status: 200, detail }),
             BadBody::Stopped(_) => Self::Final(AskError::Stopped),
         }
     }

@@ -26,6 +26,8 @@ pub(in crate::command) fn connect(
         requests_per_second: inputs.requests_per_second,
         concurrency: inputs.concurrency,
         max_wait: inputs.max_wait,
+        retry_wait: inputs.retry_wait,
+        timeouts: inputs.timeouts.clone(),
         // Who sets the pace to "none" says that this server has no quotas, unless he names some.
         enforce_limits: own.is_some() || inputs.requests_per_second > 0.0,
         limits: registry.counters(&own.unwrap_or_default()),

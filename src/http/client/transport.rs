@@ -2,7 +2,10 @@
 //!
 //! The key travels in one header, marked sensitive, to the configured origin and
 //! nowhere else: redirects are off, and addresses are built from that origin
-//! alone. Timeouts measure the network only, never the receiver of a body.
+//! alone. Timeouts measure the network only, never the receiver of a body. They
+//! are a stream's watchdog: silence ends an attempt, and so does a trickle that is
+//! never silent, since all of an answer has its time; attempts and waits are
+//! counted. What else could stall a stream is the target, which fails by itself.
 //!
 //! The only user of reqwest. It keeps no part of a body that is accepted, and
 //! judges no answer: see [`crate::http::verdict`].
@@ -17,6 +20,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use tokio::time::Instant;
 use url::{Host, Position, Url};
 
+use crate::config::Timeouts;
 use crate::config::secret::Secret;
 use crate::cursor::Timestamp;
 use crate::http::refusal::{Facts, Refusal, retry_after};
@@ -28,30 +32,6 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// The most that is read of a refusal: its beginning says why.
 const REFUSAL_BYTES: usize = 64 * 1024;
-
-/// How long the network may take.
-#[derive(Debug, Clone)]
-pub(in crate::http) struct Timeouts {
-    /// For an answer to begin.
-    pub first_byte: Duration,
-    /// For the next piece of a body.
-    pub between_bytes: Duration,
-    /// For all of an answer.
-    pub whole: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            // PostHog's longest query runs 60 s, after waiting for its turn for up to 30 s.
-            first_byte: Duration::from_secs(120),
-            // Once rows flow, a pause this long is a dead connection.
-            between_bytes: Duration::from_secs(60),
-            // A full page at the speed of a poor line; a trickle that takes longer never ends.
-            whole: Duration::from_secs(900),
-        }
-    }
-}
 
 /// The way to one origin.
 #[derive(Debug)]

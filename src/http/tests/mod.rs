@@ -9,12 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::client::Timeouts;
 use super::clock::{Clock, Held};
 use super::retry::Patience;
 use super::*;
-use crate::config::Allowance;
 use crate::config::secret::Secret;
+use crate::config::{Allowance, Timeouts};
 use server::{Server, answer};
 
 const KEY: &str = "phx_key_of_the_http_tests";
@@ -83,6 +82,8 @@ fn settings(origin: &str) -> Settings {
         requests_per_second: 0.0,
         concurrency: 2,
         max_wait: Duration::from_secs(900),
+        retry_wait: Duration::from_secs(1),
+        timeouts: Timeouts::default(),
         limits: BTreeMap::new(),
         ledger: None,
         enforce_limits: true,
