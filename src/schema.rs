@@ -7,6 +7,9 @@
 
 use serde::Deserialize;
 
+/// How the columns begin that targets add for themselves.
+const BOOKKEEPING: &str = "_hogline_";
+
 /// The type a column is stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -96,14 +99,36 @@ impl Schema {
     /// Adds a column for a field nobody declared and returns its index.
     ///
     /// Names that differ only in case would be one column in SQL, so the later
-    /// one gets a number behind it.
+    /// one gets a number behind it. Names of our own bookkeeping are not the source's to give.
     pub fn add_undeclared(&mut self, field: &str) -> usize {
+        let is_ours = field.to_ascii_lowercase().starts_with(BOOKKEEPING);
+        let field = &if is_ours { format!("source{field}") } else { field.to_owned() };
         let taken = |name: &str| self.columns.iter().any(|c| c.name.eq_ignore_ascii_case(name));
-        let name = std::iter::once(field.to_owned())
+        let name = std::iter::once(field.clone())
             .chain((2..).map(|n| format!("{field}_{n}")))
             .find(|name| !taken(name))
             .unwrap_or_default();
         self.columns.push(Column { name, kind: ColumnType::Json, origin: Origin::Field });
         self.columns.len() - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_gets_a_column_of_its_own() {
+        let mut schema = Schema::default();
+        for (field, name) in [
+            ("a", "a"),
+            ("A", "A_2"),
+            ("", ""),
+            ("_hogline_seq", "source_hogline_seq"),
+            ("_HOGLINE_seq", "source_HOGLINE_seq_2"),
+        ] {
+            let column = schema.add_undeclared(field);
+            assert_eq!(schema.columns[column].name, name);
+        }
     }
 }

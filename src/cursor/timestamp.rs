@@ -50,7 +50,8 @@ impl Timestamp {
             return Some(Self(days * DAY));
         }
         let (clock, zone) = time_of_day(rest)?;
-        Some(Self(days * DAY + clock - zone))
+        // A zone may lead out of the years that four digits spell.
+        Some(Self(days * DAY + clock - zone)).filter(|at| (FIRST..=LAST).contains(&at.0))
     }
 
     /// Reads an HTTP date (`Sat, 21 Nov 2026 06:18:25 GMT`).
@@ -86,6 +87,12 @@ impl Timestamp {
         self.to_string()[..10].to_owned()
     }
 }
+
+/// The year 1 begins.
+const FIRST: i64 = -719_162 * DAY;
+
+/// The last microsecond of the year 9999.
+const LAST: i64 = 2_932_897 * DAY - 1;
 
 /// Days from the year 1 to 1970, as chrono counts them.
 const EPOCH_DAYS_FROM_CE: i32 = 719_163;
@@ -243,9 +250,17 @@ mod tests {
             Timestamp::parse_http("Sat, 21 Nov 2026 06:18:25 GMT"),
             Some(t("2026-11-21T06:18:25Z"))
         );
-        for text in
-            ["", "soon", "2026-13-01", "2026-01-01T25:00", "2026-01-01T00:00:00+1", "2026-01-01T0"]
-        {
+        for text in [
+            "",
+            "soon",
+            "2026-13-01",
+            "2026-01-01T25:00",
+            "2026-01-01T00:00:00+1",
+            "2026-01-01T0",
+            // The first and the last year of four digits, seen from UTC: another year.
+            "0001-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59.999999-00:01",
+        ] {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }

@@ -19,6 +19,7 @@ use super::{Answer, FetchError, Reader};
 use crate::cursor::{Interval, Timestamp};
 use crate::http::Request;
 use crate::record::split::{RowView, Verdict};
+use crate::schema::Schema;
 use crate::spec::endpoint::CursorWindow;
 
 /// Narrower windows do not cost the server less: their margins stay.
@@ -26,6 +27,9 @@ const NARROWEST: Duration = Duration::from_secs(3600);
 
 /// A window that took several pages stays as it is: it cost its margins only once.
 const SLACK: u32 = 1;
+
+/// A day.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// How many rows a page by offset repeats: more sessions than begin at one instant.
 const OVERLAP: u64 = 20;
@@ -70,15 +74,15 @@ impl Reader<'_> {
     ) -> Result<(u64, Timestamp), FetchError> {
         let (mut page, mut cursors) = (Page::First, HashSet::new());
         let mut rows = 0;
-        let mut watch = Starts::new(self.schema().index_of(&window.time), span);
+        let mut watch = Starts::new(self.schema(), window, span);
         loop {
             let request = self.cursor_request(window, span, &page);
             let answer = self.ask(&request, &mut watch).await?;
             rows += answer.rows;
-            if watch.out_of_order {
-                return Err(self.contract(&request, "rows are not in the order of time"));
+            if let Some(why) = watch.page.astray {
+                return Err(self.contract(&request, why));
             }
-            if watch.passed_the_window {
+            if watch.page.passed_the_window {
                 return Ok((rows, span.to));
             }
             let full = answer.rows >= self.path.page_size;
@@ -89,12 +93,16 @@ impl Reader<'_> {
             if answer.rows == 0 {
                 return Err(self.contract(&request, "an empty page says that there is more"));
             }
+            if watch.is_repeated() {
+                return Err(self.contract(&request, "the page ends as the one before it did"));
+            }
             if let Page::After(cursor) = &next
                 && !cursors.insert(cursor.clone())
             {
                 return Err(self.contract(&request, "the cursor leads back to where it was"));
             }
             self.deliver(Some(vec![watch.reached().to_string()])).await?;
+            watch.turn_page(&next);
             page = next;
         }
     }
@@ -128,57 +136,91 @@ fn next_page(window: &CursorWindow, answer: &Answer, page: &Page, doubt: bool) -
 /// Takes the sessions that began inside the window.
 struct Starts {
     time: Option<usize>,
+    key: Option<usize>,
     span: Interval,
+    /// What PostHog may show around the window.
+    around: Interval,
+    /// What was seen when the page in hand began.
+    before: Seen,
+    /// What was seen by now.
+    page: Seen,
+}
+
+/// What was seen of a window up to a row.
+#[derive(Debug, Clone, Default)]
+struct Seen {
     /// The start of the last session taken.
-    last: Option<Timestamp>,
-    /// The start of the last session of the page.
+    taken: Option<Timestamp>,
+    /// The start of the last session.
     previous: Option<Timestamp>,
+    /// Which session that was.
+    key: String,
     /// How each start compares to the one before; unknown until two differ.
     order: Option<Ordering>,
     passed_the_window: bool,
-    out_of_order: bool,
+    astray: Option<&'static str>,
 }
 
 impl Starts {
-    fn new(time: Option<usize>, span: Interval) -> Self {
+    fn new(schema: &Schema, window: &CursorWindow, span: Interval) -> Self {
+        // Servers of 2023 read a bound as its whole day.
+        let around = window.margin + DAY;
         Self {
-            time,
+            time: schema.index_of(&window.time),
+            key: schema.primary_key.first().copied(),
             span,
-            last: None,
-            previous: None,
-            order: None,
-            passed_the_window: false,
-            out_of_order: false,
+            around: Interval { from: span.from.minus(around), to: span.to.plus(around) },
+            before: Seen::default(),
+            page: Seen::default(),
         }
     }
 
     /// Up to when, in time, nothing of the window is left to receive.
     fn reached(&self) -> Timestamp {
-        match (self.order, self.last) {
+        match (self.page.order, self.page.taken) {
             // Sessions that begin when the last one did may be on the next page.
             (Some(Ordering::Greater), Some(last)) => last,
             // Newest first: the oldest are still to come.
             _ => self.span.from,
         }
     }
+
+    /// Whether the page leads to no other row than the one before it.
+    fn is_repeated(&self) -> bool {
+        self.key.is_some() && self.page.key == self.before.key
+    }
+
+    /// Goes on to the next page.
+    fn turn_page(&mut self, next: &Page) {
+        if let Page::Offset(_) = next {
+            // It begins before this one ends: order holds within each.
+            self.page.previous = None;
+        }
+        self.before = self.page.clone();
+    }
 }
 
 impl Watch for Starts {
     fn restart(&mut self) {
-        // Pages by offset begin before the last one ended; order holds within each.
-        self.previous = None;
+        self.page = self.before.clone();
     }
 
     fn row(&mut self, row: RowView<'_>) -> Verdict {
+        let page = &mut self.page;
+        page.key.clear();
+        page.key.push_str(&self.key.and_then(|key| row.text(key)).unwrap_or_default());
         let Some(at) = self.time.and_then(|time| row.timestamp(time)) else {
             return Verdict::Keep;
         };
-        let step = self.previous.map_or(Ordering::Equal, |previous| at.cmp(&previous));
-        self.previous = Some(at);
-        if step != Ordering::Equal {
-            self.out_of_order |= *self.order.get_or_insert(step) != step;
+        let step = page.previous.map_or(Ordering::Equal, |previous| at.cmp(&previous));
+        page.previous = Some(at);
+        if step != Ordering::Equal && *page.order.get_or_insert(step) != step {
+            page.astray = Some("rows are not in the order of time");
         }
-        self.passed_the_window |= match self.order {
+        if at < self.around.from || at >= self.around.to {
+            page.astray = Some("a row lies outside of the range asked for");
+        }
+        page.passed_the_window |= match page.order {
             Some(Ordering::Less) => at < self.span.from,
             Some(_) => at >= self.span.to,
             None => false,
@@ -186,7 +228,7 @@ impl Watch for Starts {
         if at < self.span.from || at >= self.span.to {
             return Verdict::Drop;
         }
-        self.last = Some(at);
+        page.taken = Some(at);
         Verdict::Keep
     }
 }

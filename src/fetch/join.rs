@@ -58,7 +58,12 @@ impl<'a> Joined<'a> {
         let Some(column) = batch.schema().index_of(&self.join.column) else { return };
         let Some(key) = batch.schema().index_of(self.key) else { return };
         let waiting = &mut self.waiting;
+        // A record may come twice in a row: its items went to the first.
+        let mut last = (String::new(), String::new());
         batch.fill(column, key, &mut |owner| {
+            if last.0 == owner {
+                return last.1.clone();
+            }
             while waiting.front().is_some_and(|(other, _)| other.as_str() < owner) {
                 waiting.pop_front();
             }
@@ -66,7 +71,8 @@ impl<'a> Joined<'a> {
             while waiting.front().is_some_and(|(other, _)| other == owner) {
                 items.extend(waiting.pop_front().map(|(_, item)| item));
             }
-            serde_json::to_string(&items).unwrap_or_default()
+            last = (owner.to_owned(), serde_json::to_string(&items).unwrap_or_default());
+            last.1.clone()
         });
     }
 }

@@ -4,7 +4,8 @@
 //! repeats the end of the one before: where none of those rows come again, rows
 //! shifted and the pass begins anew. A list that tells its count is complete when as
 //! many distinct records were seen; one that does not, when a page beyond the end is
-//! empty. A short page proves nothing: PostHog leaves out rows it has already counted.
+//! empty. A short page proves nothing: PostHog leaves out rows it has already counted. Of
+//! `next` only the number is taken, and no further than a page reaches.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -19,6 +20,12 @@ use crate::spec::endpoint::{Offset, Pass, Since, SinceBy};
 
 /// How often a pass begins anew because rows shifted under it.
 const PASSES: u32 = 4;
+
+/// How many empty pages in a row may say that there is more.
+const EMPTY_PAGES: u32 = 10;
+
+/// Pages smaller than this cost the server as much.
+const SMALLEST_PAGE: u64 = 100;
 
 impl Reader<'_> {
     /// Reads every pass of the list, or what of it changed since a time.
@@ -59,35 +66,44 @@ impl Reader<'_> {
         since: Option<(&Since, Timestamp)>,
     ) -> Result<Shifted, FetchError> {
         let mut watch = Keys::new(self.schema(), since);
-        let mut at = 0;
+        let (mut at, mut page) = (0, self.path.page_size);
         loop {
-            let request = self.page_request(pass, since, at);
-            let answer = self.ask(&request, &mut watch).await?;
+            let request = self.page_request(pass, since, at, page);
+            let answer = match self.ask(&request, &mut watch).await {
+                Err(err) if err.asks_too_much() && page > SMALLEST_PAGE => {
+                    page = (page / 2).max(SMALLEST_PAGE);
+                    continue;
+                }
+                other => other?,
+            };
             self.deliver(None).await?;
             if watch.lost_the_thread() {
                 return Ok(Shifted::Yes(request));
             }
-            match next_step(&answer, at, &watch) {
+            match next_step(&answer, at, page, &watch) {
                 Step::Done => return Ok(Shifted::No),
                 Step::Shifted => return Ok(Shifted::Yes(request)),
-                Step::Stuck => {
-                    let detail = format!("`next` leads from offset {at} back to where it was");
-                    return Err(self.contract(&request, detail));
-                }
-                Step::On { offset: next, overlap: false } => {
+                Step::Stuck(detail) => return Err(self.contract(&request, detail)),
+                Step::To(next) => {
                     watch.turn_page(0);
                     at = next;
                 }
-                Step::On { offset: next, overlap: true } => {
-                    let overlap = offset.overlap.min(next.saturating_sub(at + 1));
-                    watch.turn_page(usize::try_from(overlap).unwrap_or(0));
-                    at = next - overlap;
+                Step::Link(next) => {
+                    let back = overlap(offset.overlap, next - at, answer.rows);
+                    watch.turn_page(if back > 0 { offset.overlap } else { 0 });
+                    at = next - back;
                 }
             }
         }
     }
 
-    fn page_request(&self, pass: &Pass, since: Option<(&Since, Timestamp)>, at: u64) -> Request {
+    fn page_request(
+        &self,
+        pass: &Pass,
+        since: Option<(&Since, Timestamp)>,
+        at: u64,
+        page: u64,
+    ) -> Request {
         let mut params = pass.params.clone();
         if let Some((since, time)) = since {
             params.extend(since.params.clone());
@@ -95,7 +111,7 @@ impl Reader<'_> {
                 params.push((name.clone(), time.to_string()));
             }
         }
-        params.push(("limit".into(), self.path.page_size.to_string()));
+        params.push(("limit".into(), page.to_string()));
         if at > 0 {
             params.push(("offset".into(), at.to_string()));
         }
@@ -111,23 +127,33 @@ enum Shifted {
 
 #[derive(Debug, PartialEq)]
 enum Step {
-    On { offset: u64, overlap: bool },
+    /// To an offset that the rows received lead to.
+    To(u64),
+    /// To an offset that the answer names: its page is asked to repeat some rows.
+    Link(u64),
     Done,
     Shifted,
-    Stuck,
+    /// Nowhere; says why.
+    Stuck(String),
 }
 
-/// Where the page after `answer` lies.
-fn next_step(answer: &Answer, at: u64, watch: &Keys) -> Step {
+/// Where the page after `answer` lies, which was asked for at `at` with so many rows.
+fn next_step(answer: &Answer, at: u64, page: u64, watch: &Keys) -> Step {
     let end = at + answer.rows;
     if watch.below_since && watch.falls && !watch.rises {
         return Step::Done;
     }
-    if let Some(next) = answer.envelope.raw("next") {
-        // Only the number is taken: `next` may name another host, or a page without rows.
-        return match offset_of(next).unwrap_or(end) {
-            offset if offset > at => Step::On { offset, overlap: true },
-            _ => Step::Stuck,
+    if let Some(next) = answer.envelope.raw("next").and_then(offset_of) {
+        // It may name another host, or a page without rows, or pass rows over.
+        return match next.min(at + page.max(answer.rows)) {
+            next if next <= at => {
+                Step::Stuck(format!("`next` leads from offset {at} back to where it was"))
+            }
+            _ if watch.empty_pages > EMPTY_PAGES => {
+                Step::Stuck("empty pages say that there is more, and never stop".into())
+            }
+            _ if watch.is_repeated() => Step::Shifted,
+            next => Step::Link(next),
         };
     }
     let seen = u64::try_from(watch.seen.len()).unwrap_or(u64::MAX);
@@ -136,8 +162,17 @@ fn next_step(answer: &Answer, at: u64, watch: &Keys) -> Step {
         Some(count) if end >= count => Step::Shifted,
         None if answer.rows == 0 => Step::Done,
         Some(_) if answer.rows == 0 => Step::Shifted,
-        _ => Step::On { offset: end, overlap: false },
+        _ if watch.is_repeated() => Step::Shifted,
+        _ => Step::To(end),
     }
+}
+
+/// How many rows of a page that reached `step` offsets and showed `rows` rows the next page
+/// repeats, so that the last `wanted` of those shown are among them.
+fn overlap(wanted: u64, step: u64, rows: u64) -> u64 {
+    // Rows left out have offsets, too: the last ones shown lie so much further back.
+    let left_out = step.saturating_sub(rows);
+    if left_out > wanted { 0 } else { (wanted + left_out).min(step - 1) }
 }
 
 /// The offset in the query of a `next` link.
@@ -153,6 +188,10 @@ struct Keys {
     seen: HashSet<u64>,
     /// Keys of the page in hand.
     page: Vec<u64>,
+    /// Those of them that no page before it had.
+    fresh: Vec<u64>,
+    /// Pages without a row, the last in a row.
+    empty_pages: u32,
     /// Keys that the page in hand should repeat.
     expected: VecDeque<u64>,
     stop_below: Option<(usize, Timestamp)>,
@@ -176,6 +215,8 @@ impl Keys {
             key: schema.primary_key.clone(),
             seen: HashSet::new(),
             page: Vec::new(),
+            fresh: Vec::new(),
+            empty_pages: 0,
             expected: VecDeque::new(),
             stop_below,
             newest: None,
@@ -186,22 +227,32 @@ impl Keys {
     }
 
     /// Expects the next page to begin with the last `overlap` rows of this one.
-    fn turn_page(&mut self, overlap: usize) {
+    fn turn_page(&mut self, overlap: u64) {
+        let overlap = usize::try_from(overlap).unwrap_or(usize::MAX);
+        self.empty_pages = if self.page.is_empty() { self.empty_pages + 1 } else { 0 };
         let from = self.page.len().saturating_sub(overlap);
         self.expected = self.page.drain(from..).collect();
         self.page.clear();
+        self.fresh.clear();
+    }
+
+    /// Whether the page is more than the end of the one before, and still brings nothing new.
+    fn is_repeated(&self) -> bool {
+        !self.key.is_empty() && self.fresh.is_empty() && self.page.len() > self.expected.len()
     }
 
     /// Whether none of the rows that should have come again did.
     fn lost_the_thread(&self) -> bool {
-        !self.expected.is_empty()
-            && !self.page.is_empty()
-            && !self.expected.iter().any(|key| self.page.contains(key))
+        !self.expected.is_empty() && !self.expected.iter().any(|key| self.page.contains(key))
     }
 }
 
 impl Watch for Keys {
     fn restart(&mut self) {
+        // A broken answer's rows are void: they count as seen only when they come again.
+        for key in self.fresh.drain(..) {
+            self.seen.remove(&key);
+        }
         self.page.clear();
         self.newest = None;
         self.below_since = false;
@@ -210,7 +261,9 @@ impl Watch for Keys {
     fn row(&mut self, row: RowView<'_>) -> Verdict {
         let key: Vec<_> = self.key.iter().map(|&column| row.text(column)).collect();
         let key = self.hasher.hash_one(key);
-        self.seen.insert(key);
+        if self.seen.insert(key) {
+            self.fresh.push(key);
+        }
         self.page.push(key);
         if let Some((column, time)) = self.stop_below
             && let Some(at) = row.timestamp(column)
@@ -233,5 +286,14 @@ mod tests {
         assert_eq!(offset_of(r#""http://evil.example/api/?limit=100&offset=200&x=1""#), Some(200));
         assert_eq!(offset_of(r#""/api/?cursor=abc""#), None);
         assert_eq!(offset_of("17"), None);
+    }
+
+    #[test]
+    fn the_next_page_repeats_rows_that_were_shown() {
+        for (step, rows, expected) in
+            [(100, 100, 10), (100, 97, 13), (100, 80, 0), (100, 0, 0), (5, 5, 4), (1, 1, 0)]
+        {
+            assert_eq!(overlap(10, step, rows), expected, "{rows} rows of {step}");
+        }
     }
 }

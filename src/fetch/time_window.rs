@@ -29,6 +29,9 @@ const JUST_BEFORE: Duration = Duration::from_micros(1);
 /// Narrower windows do not cost the server less.
 const NARROWEST: Duration = Duration::from_secs(3600);
 
+/// PostHog's own page, where it does not heed `limit`: a page as large may be full.
+const OWN_PAGE: u64 = 100;
+
 /// Requests are scarcer by REST than the server's time: a window may hold a few pages.
 const SLACK: u32 = 8;
 
@@ -57,15 +60,19 @@ impl Reader<'_> {
             width.learn(answer.rows, self.path.page_size, last.since(from));
             from = match ties.group() {
                 Group::Nothing if self.is_full(&answer) => {
-                    return Err(self.contract(&request, "a full page has no row with a time"));
+                    return Err(self.contract(&request, "an empty page says that there is more"));
                 }
                 Group::Nothing => span.to,
-                Group::One(instant) if self.is_full(&answer) => {
+                // Taken for full too early, an instant costs two requests; too late, its rows.
+                Group::One(instant) if self.is_full(&answer) || answer.rows >= OWN_PAGE => {
                     self.splitter.truncate(0);
                     self.read_instant(window, instant).await?;
                     instant.plus(INSTANT).min(range.to)
                 }
                 Group::One(instant) => instant.plus(INSTANT).min(range.to),
+                Group::Many { last, .. } if last <= span.from => {
+                    return Err(self.contract(&request, "the rows do not lead on in time"));
+                }
                 Group::Many { last, begins } => {
                     self.splitter.truncate(begins);
                     last
@@ -78,7 +85,8 @@ impl Reader<'_> {
 
     /// Whether there may be more rows in the window than the answer shows.
     fn is_full(&self, answer: &Answer) -> bool {
-        answer.rows >= self.path.page_size || answer.envelope.raw("next").is_some()
+        let has_next = answer.envelope.text("next").is_some_and(|link| !link.is_empty());
+        answer.rows >= self.path.page_size || has_next
     }
 
     fn window_request(
@@ -146,7 +154,8 @@ impl Watch for Ties {
 
     fn row(&mut self, row: RowView<'_>) -> Verdict {
         let Some(at) = self.time.and_then(|time| row.timestamp(time)) else {
-            // Without a time it belongs to no window: it stays with the rows around it.
+            // Its time is how it was asked for, and part of what it is known by.
+            self.astray = Some("a row has no time");
             return Verdict::Keep;
         };
         if at.plus(INSTANT) <= self.span.from || at >= self.span.to {

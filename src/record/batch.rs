@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
+
 use crate::record::repair::Repairs;
 use crate::record::value::{self, Value};
 use crate::schema::{ColumnType, Origin, Schema};
@@ -221,12 +223,21 @@ impl<'a> Row<'a> {
             Value::Null => out.extend_from_slice(b"null"),
             Value::Bool(yes) => out.extend_from_slice(if yes { b"true" } else { b"false" }),
             Value::Bigint(number) => out.extend_from_slice(number.to_string().as_bytes()),
-            // The source's spelling: 2515.40 stays 2515.40.
-            Value::Double(_) => out.extend_from_slice(self.raw(column).as_bytes()),
+            Value::Double(number) => self.write_number(column, number, out),
             Value::Json(json) => out.extend_from_slice(json.as_bytes()),
             Value::Timestamp(at) => quoted(at.text().as_str(), out),
             Value::Date(at) => quoted(at.text().day(), out),
             Value::Text(text) => write_text(&text, out),
+        }
+    }
+
+    /// Appends a number in the source's spelling, 2515.40 as 2515.40, where that is JSON.
+    fn write_number(&self, column: usize, number: f64, out: &mut Vec<u8>) {
+        let raw = self.raw(column);
+        let is_number = !raw.starts_with('"') && serde_json::from_str::<IgnoredAny>(raw).is_ok();
+        match is_number {
+            true => out.extend_from_slice(raw.as_bytes()),
+            false => out.extend_from_slice(serde_json::Value::from(number).to_string().as_bytes()),
         }
     }
 
@@ -239,7 +250,7 @@ impl<'a> Row<'a> {
             && column.origin == Origin::Field
             && self.cells[index].form == Form::Json
             && raw.starts_with('"')
-            && !raw.contains('\\');
+            && !raw.bytes().any(|byte| byte == b'\\' || byte.is_ascii_control());
         plain.then_some(raw)
     }
 

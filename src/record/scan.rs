@@ -6,6 +6,9 @@
 //! It checks the structure it walks through, not the spelling of scalars, and knows
 //! nothing of columns.
 
+/// More bytes than this that say nothing, and the answer is refused: it may never end.
+const MOST_FILLER: usize = 1 << 20;
+
 /// What the rows of an answer look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layout {
@@ -71,6 +74,10 @@ pub(crate) struct Scanner {
     /// Where the row or the member being read begins.
     in_hand: usize,
     saw_rows: bool,
+    /// How many bytes since the last that said something.
+    filler: usize,
+    /// Whether the row in hand is an object; else it is an array.
+    row_is_object: bool,
     key: (usize, usize),
     value_start: usize,
     fields: Vec<Field>,
@@ -85,6 +92,8 @@ impl Scanner {
             pos: 0,
             in_hand: 0,
             saw_rows: false,
+            filler: 0,
+            row_is_object: false,
             key,
             value_start: 0,
             fields: Vec::new(),
@@ -94,6 +103,11 @@ impl Scanner {
     /// The fields of the row just found.
     pub(crate) fn fields(&self) -> &[Field] {
         &self.fields
+    }
+
+    /// Whether the row just found is an object.
+    pub(crate) fn row_is_object(&self) -> bool {
+        self.row_is_object
     }
 
     /// The offset of the next byte to walk through.
@@ -162,20 +176,22 @@ impl Scanner {
     /// Handles one byte outside of keys and values.
     fn structure(&mut self, bytes: &[u8]) -> Result<Option<Found>, NotJson> {
         let byte = bytes[self.pos];
-        if byte.is_ascii_whitespace() {
+        if self.is_filler(byte) {
             self.pos += 1;
-            return Ok(None);
+            self.filler += 1;
+            return match self.filler > MOST_FILLER {
+                true => Err(NotJson(format!("{MOST_FILLER} bytes that say nothing"))),
+                false => Ok(None),
+            };
         }
+        self.filler = 0;
         let state = match (self.state, byte) {
-            // A byte order mark may stand before the answer.
-            (State::BeforeAnswer, 0xef | 0xbb | 0xbf) => State::BeforeAnswer,
             (State::BeforeAnswer, b'{') if self.layout == Layout::Single => self.begin_row(byte),
             (State::BeforeAnswer, b'{') => State::Between(Owner::Answer),
             (State::Between(Owner::ArrayRow), b']') | (State::Between(Owner::ObjectRow), b'}') => {
                 return Ok(Some(self.end_row()));
             }
             (State::Between(Owner::Answer), b'}') => State::AfterAnswer,
-            (State::Between(owner), b',') => State::Between(owner),
             (State::Between(Owner::ArrayRow), _) => {
                 return self.begin_value(byte, Owner::ArrayRow);
             }
@@ -193,7 +209,6 @@ impl Scanner {
             }
             (State::BeforeValue(owner), _) => return self.begin_value(byte, owner),
             (State::BetweenRows, b'{' | b'[') => self.begin_row(byte),
-            (State::BetweenRows, b',') => State::BetweenRows,
             (State::BetweenRows, b']') => State::Between(Owner::Answer),
             (state, byte) => return Err(unexpected(state, byte)),
         };
@@ -202,10 +217,20 @@ impl Scanner {
         Ok(None)
     }
 
+    /// White space and commas; a byte order mark may stand before the answer.
+    fn is_filler(&self, byte: u8) -> bool {
+        match self.state {
+            State::BeforeAnswer => matches!(byte, 0xef | 0xbb | 0xbf) || byte.is_ascii_whitespace(),
+            State::Between(_) | State::BetweenRows => byte == b',' || byte.is_ascii_whitespace(),
+            _ => byte.is_ascii_whitespace(),
+        }
+    }
+
     fn begin_row(&mut self, byte: u8) -> State {
+        self.row_is_object = byte == b'{';
         self.fields.clear();
         self.in_hand = self.pos;
-        State::Between(if byte == b'{' { Owner::ObjectRow } else { Owner::ArrayRow })
+        State::Between(if self.row_is_object { Owner::ObjectRow } else { Owner::ArrayRow })
     }
 
     fn end_row(&mut self) -> Found {

@@ -17,7 +17,10 @@ use crate::schema::{ColumnType, Origin, Schema};
 pub use crate::record::scan::{Layout, NotJson};
 
 /// A single record beyond this is no record: the answer is refused before memory runs out.
-const LARGEST_ROW: usize = 256 << 20;
+const LARGEST_ROW: usize = 128 << 20;
+
+/// All that stands around the records is small; an answer with more of it is refused, too.
+const LARGEST_FRAME: usize = 64 << 20;
 
 /// How the fields of a row find their columns.
 #[derive(Debug, Clone)]
@@ -55,6 +58,8 @@ pub struct Splitter {
     /// Column of the n-th field as the last rows had them: records repeat their key order.
     guesses: Vec<(Vec<u8>, Option<usize>)>,
     members: Vec<(String, String)>,
+    /// The bytes that the members take.
+    frame: usize,
     sorted: Vec<String>,
 }
 
@@ -71,6 +76,7 @@ impl Splitter {
             row_ends: Vec::new(),
             guesses: Vec::new(),
             members: Vec::new(),
+            frame: 0,
             sorted: Vec::new(),
         }
     }
@@ -89,6 +95,7 @@ impl Splitter {
         self.cells.clear();
         self.row_ends.clear();
         self.members.clear();
+        self.frame = 0;
     }
 
     /// Says of columns that the records of the next answers do not: name and raw JSON.
@@ -130,7 +137,7 @@ impl Splitter {
             match self.scanner.next(&self.bytes)? {
                 Found::NeedsMore => break,
                 Found::Row => self.row(judge)?,
-                Found::Member(field) => self.member(field),
+                Found::Member(field) => self.member(field)?,
             }
         }
         if self.row_ends.is_empty() {
@@ -145,20 +152,31 @@ impl Splitter {
         Ok(())
     }
 
-    fn member(&mut self, field: Field) {
+    fn member(&mut self, field: Field) -> Result<(), NotJson> {
         let text = |(from, to): (usize, usize)| {
             String::from_utf8_lossy(&self.bytes[from..to]).into_owned()
         };
         let member = (text(field.key), text(field.value));
+        // As much as an empty pair takes: many of them are no less endless.
+        self.frame += member.0.len() + member.1.len() + size_of::<(String, String)>();
         self.members.push(member);
+        match self.frame > LARGEST_FRAME {
+            true => Err(NotJson(format!("more than {LARGEST_FRAME} bytes beside the records"))),
+            false => Ok(()),
+        }
     }
 
     fn row(&mut self, judge: &mut dyn FnMut(RowView<'_>) -> Verdict) -> Result<(), NotJson> {
+        let by_name = matches!(self.placement, Placement::ByName { .. });
+        if by_name != self.scanner.row_is_object() {
+            let wanted = if by_name { "an object" } else { "a list" };
+            return Err(NotJson(format!("a record is not {wanted}")));
+        }
         let first = self.cells.len();
         self.cells.resize(first + self.schema.columns.len(), Cell::ABSENT);
-        match self.placement {
-            Placement::ByPosition(_) => self.place_by_position()?,
-            Placement::ByName { .. } => self.place_by_name()?,
+        match by_name {
+            true => self.place_by_name(),
+            false => self.place_by_position()?,
         }
         let width = self.schema.columns.len();
         let first = self.cells.len() - width;
@@ -189,17 +207,13 @@ impl Splitter {
         Ok(())
     }
 
-    fn place_by_name(&mut self) -> Result<(), NotJson> {
+    fn place_by_name(&mut self) {
         for nth in 0..self.scanner.fields().len() {
             let field = self.scanner.fields()[nth];
-            if field.key.0 == field.value.0 {
-                return Err(NotJson("a record is not an object".into()));
-            }
             let Some(column) = self.column_of(nth, field) else { continue };
             let first = self.cells.len() - self.schema.columns.len();
             self.cells[first + column] = cell(field.value, Form::Json);
         }
-        Ok(())
     }
 
     /// The column of a row's n-th field; nothing where it is left out.
@@ -294,6 +308,15 @@ fn cell((from, to): (usize, usize), form: Form) -> Cell {
     Cell { start: narrow(from), len: narrow(to - from), form }
 }
 
+/// What a token says as text; nothing for null and nested values.
+fn text_of(raw: &str) -> Option<Cow<'_, str>> {
+    match value::string_content(raw) {
+        Some(content) => Some(value::unescape(content).0),
+        None if raw == "null" || raw.starts_with(['{', '[']) => None,
+        None => Some(Cow::Borrowed(raw)),
+    }
+}
+
 /// A row just split, before it is in a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct RowView<'a> {
@@ -308,11 +331,10 @@ impl<'a> RowView<'a> {
     pub fn text(&self, column: usize) -> Option<Cow<'a, str>> {
         let cell = self.cells.get(column).filter(|cell| cell.form != Form::Absent)?;
         let raw = &self.bytes[cell.start as usize..(cell.start + cell.len) as usize];
-        let raw = std::str::from_utf8(raw).ok()?;
-        match value::string_content(raw) {
-            Some(content) => Some(value::unescape(content).0),
-            None if raw == "null" || raw.starts_with(['{', '[']) => None,
-            None => Some(Cow::Borrowed(raw)),
+        match String::from_utf8_lossy(raw) {
+            Cow::Borrowed(raw) => text_of(raw),
+            // As the batch will have it.
+            Cow::Owned(raw) => text_of(&raw).map(|text| Cow::Owned(text.into_owned())),
         }
     }
 

@@ -67,7 +67,7 @@ pub(crate) fn convert_text(text: Cow<'_, str>, kind: ColumnType) -> Converted<'_
 /// A JSON value without white space; text that only looks like one stays text.
 fn json(text: Cow<'_, str>) -> Converted<'_> {
     if serde_json::from_str::<IgnoredAny>(&text).is_err() {
-        return (Value::Text(text), true);
+        return (Value::Text(without_nul(text)), true);
     }
     let compact = match text {
         Cow::Borrowed(text) => compact(text),
@@ -89,10 +89,19 @@ fn convert_bare(raw: &str, kind: ColumnType) -> Converted<'_> {
         },
         ColumnType::Bigint => raw.parse().ok().map(Value::Bigint),
         ColumnType::Double => finite(raw).map(Value::Double),
-        ColumnType::Text | ColumnType::Uuid => return (Value::Text(compact(raw)), false),
+        ColumnType::Text | ColumnType::Uuid => {
+            let has_nul = raw.contains('\0');
+            return (Value::Text(without_nul(compact(raw))), has_nul);
+        }
         ColumnType::Timestamp | ColumnType::Date | ColumnType::Json => None,
     };
-    fitting.map_or_else(|| (Value::Text(compact(raw)), true), |value| (value, false))
+    let misfit = || (Value::Text(without_nul(compact(raw))), true);
+    fitting.map_or_else(misfit, |value| (value, false))
+}
+
+/// Text that any database can hold.
+fn without_nul(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { text }
 }
 
 fn finite(text: &str) -> Option<f64> {
@@ -148,7 +157,12 @@ fn escape(rest: &str) -> (Option<char>, usize) {
 }
 
 fn unicode_escape(rest: &str) -> (Option<char>, usize) {
-    let unit = |at: usize| rest.get(at..at + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    let unit = |at: usize| {
+        let hex = rest.get(at..at + 4)?;
+        // `from_str_radix` would take a sign.
+        let is_hex = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hex.then(|| u32::from_str_radix(hex, 16).ok())?
+    };
     match unit(1) {
         None => (None, 1),
         Some(0) => (None, 5),
@@ -245,6 +259,9 @@ mod tests {
             (r#""1970-01-01 02:00:01+02:00""#, T::Timestamp, Value::Timestamp(moment), false),
             (r#""soon""#, T::Timestamp, text("soon"), true),
             (r#"{"a":NaN}"#, T::Json, text(r#"{"a":NaN}"#), true),
+            ("{\"a\":\"\0\"}", T::Json, text("{\"a\":\"\u{fffd}\"}"), true),
+            ("{\"a\":\"\0\"}", T::Text, text("{\"a\":\"\u{fffd}\"}"), true),
+            (r#""\u+041""#, T::Text, text("\u{fffd}+041"), true),
         ] {
             assert_eq!(convert(raw, kind), (value, repaired), "{raw} as {kind:?}");
         }

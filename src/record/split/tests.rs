@@ -188,3 +188,38 @@ proptest! {
         prop_assert_eq!(envelope.raw("before").map_or(Json::Null, |raw| serde_json::from_str(raw).unwrap()), before);
     }
 }
+
+#[test]
+fn an_answer_cut_at_any_byte_is_never_whole() {
+    let by_place = || Placement::ByPosition(vec![0, 1]);
+    let listed = r#"{"results":[[1,"{\"a\":[2]}"],[3,"{}"]],"error":null}"#;
+    for (answer, placement) in [(ANSWER.trim_end(), named()), (listed, by_place())] {
+        assert!(split(answer, 7, placement.clone()).is_ok());
+        for at in 0..answer.len() {
+            let Some(cut) = answer.get(..at) else { continue };
+            assert!(split(cut, 7, placement.clone()).is_err(), "taken for whole: {cut}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_without_end_is_refused_and_takes_no_memory() {
+    let mut splitter = Splitter::new(Layout::Rows("results".into()), named(), schema(&[]));
+    let blank = vec![b' '; 64 << 10];
+    let refused = (0..100).find_map(|_| splitter.feed(&blank, &mut |_| Verdict::Keep).err());
+
+    assert_eq!(refused.unwrap().to_string(), "1048576 bytes that say nothing");
+    assert_eq!(splitter.pending_bytes(), blank.len());
+}
+
+#[test]
+fn a_row_of_another_kind_than_asked_for_is_refused() {
+    for (row, placement) in [
+        ("[]", named()),
+        ("[1,2]", named()),
+        (r#"{"id":1,"x":2}"#, Placement::ByPosition(vec![0, 1])),
+    ] {
+        let answer = format!(r#"{{"results":[{row}]}}"#);
+        assert!(split(&answer, 9, placement).is_err(), "{row}");
+    }
+}
