@@ -66,25 +66,6 @@ fn sql_that_repeats_its_last_row_is_refused() {
 }
 
 #[test]
-fn an_sql_row_far_ahead_does_not_make_the_walk_skip_what_lies_between() {
-    // All before the row was taken for read, and the run for complete.
-    let far = "2026-03-09 13:00:00.000000";
-    let server = Server::answering(move |asked| match asked.nth {
-        0 => sql(&[("a", far)]),
-        _ => sql(&[]),
-    });
-
-    breaks_off(&server, "a row lies outside of the window asked for");
-}
-
-#[test]
-fn sql_rows_out_of_order_are_refused() {
-    let server = Server::answering(|_| sql(&[("b", TWO), ("a", ONE)]));
-
-    breaks_off(&server, "rows are not in the order asked for");
-}
-
-#[test]
 fn an_error_in_an_answer_that_says_200_is_an_error() {
     let server = Server::answering(|_| r#"{"error":"Unknown table","results":[]}"#.into());
 
@@ -116,17 +97,4 @@ fn a_list_that_reads_the_bounds_in_another_zone_is_refused() {
     });
 
     breaks_off(&server, "a row lies outside of the range asked for");
-}
-
-#[test]
-fn a_list_with_the_newest_first_is_refused() {
-    let server = Server::without_sql(|asked: &Asked| {
-        let end = asked.time("before");
-        list(&[
-            ("b", end.minus(Duration::from_secs(60))),
-            ("a", end.minus(Duration::from_secs(90))),
-        ])
-    });
-
-    breaks_off(&server, "rows are not in ascending order of time");
 }

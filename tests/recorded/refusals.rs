@@ -70,7 +70,7 @@ pub(crate) fn an_empty_page_that_says_there_is_more_is_no_end() {
 
     Project::of(&server).run(&["events"], "full-refresh").fails(
         6,
-        "a full page has no row with a time",
+        "an empty page says that there is more",
         "run again; if it persists, report it with this message",
     );
 }

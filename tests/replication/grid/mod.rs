@@ -10,6 +10,7 @@ mod crash;
 mod disk;
 mod environment;
 mod ground;
+mod source;
 mod state;
 mod target;
 

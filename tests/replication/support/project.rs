@@ -9,10 +9,13 @@ use hogline::sandbox::{KEY, PROJECT, Sandbox};
 use tempfile::TempDir;
 
 use super::ran::Told;
-use super::{Copy, Ran, Shim};
+use super::{Copy, Proxy, Ran, Shim};
 
 /// The command line of every run.
 const RUN: [&str; 5] = ["run", "-r", "replication.yaml", "--report", "report.json"];
+
+/// Much more than a run takes, much less than what it may be sent, in KiB.
+const LITTLE_MEMORY: u32 = 2_000_000;
 
 /// The replication that the issue gives as its example.
 const EXAMPLE: &str = "source: POSTHOG\ntarget: sqlite://posthog.db\n\
@@ -33,6 +36,8 @@ pub(crate) struct Project {
     id: String,
     spec: String,
     inputs: Vec<String>,
+    /// The address space a run may take, in KiB.
+    memory: Option<u32>,
 }
 
 impl Project {
@@ -50,6 +55,7 @@ impl Project {
             inputs: ["requests_per_second: 0", "safety_lag: 0s", "anchor_date: 2026-01-01"]
                 .map(str::to_owned)
                 .into(),
+            memory: None,
         }
     }
 
@@ -77,6 +83,18 @@ impl Project {
     pub(crate) fn into_files(self) -> Self {
         let yaml = fs::read_to_string(self.path("replication.yaml")).unwrap();
         self.writes("replication.yaml", &yaml.replace("sqlite://posthog.db", "file://out"));
+        self
+    }
+
+    /// With a proxy before PostHog.
+    pub(crate) fn through(mut self, proxy: &Proxy) -> Self {
+        proxy.origin().clone_into(&mut self.origin);
+        self
+    }
+
+    /// With so little memory that what grows without end fails.
+    pub(crate) fn with_little_memory(mut self) -> Self {
+        self.memory = Some(LITTLE_MEMORY);
         self
     }
 
@@ -240,8 +258,7 @@ impl Project {
         options: &[&str],
         change: impl FnOnce(&mut Command),
     ) -> Running<'_> {
-        let program = Command::new(env!("CARGO_BIN_EXE_hogline"));
-        self.spawns(program, &[&RUN, options].concat(), change)
+        self.spawns(self.program(), &[&RUN, options].concat(), change)
     }
 
     /// Runs the replication from a shell, which gets its command line as `"$@"`.
@@ -258,7 +275,18 @@ impl Project {
 
     /// Starts any command of the program in the folder and does not wait.
     pub(crate) fn starts_command(&self, arguments: &[&str]) -> Running<'_> {
-        self.spawns(Command::new(env!("CARGO_BIN_EXE_hogline")), arguments, |_| {})
+        self.spawns(self.program(), arguments, |_| {})
+    }
+
+    /// The program, with as much memory as it may have.
+    fn program(&self) -> Command {
+        let Some(memory) = self.memory else {
+            return Command::new(env!("CARGO_BIN_EXE_hogline"));
+        };
+        let bounded = format!("ulimit -v {memory}; exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &bounded, env!("CARGO_BIN_EXE_hogline")]);
+        shell
     }
 
     fn spawns(
@@ -276,6 +304,8 @@ impl Project {
             .env("HOME", self.folder())
             .env("HOGLINE_HOME", &self.home)
             .env("POSTHOG", self.connection())
+            // Threads reserve address space: as many of them on every machine.
+            .envs(self.memory.map(|_| ("TOKIO_WORKER_THREADS", "2")))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
