@@ -21,8 +21,8 @@ use crate::spec::endpoint::{Offset, Pass, Since, SinceBy};
 /// How often a pass begins anew because rows shifted under it.
 const PASSES: u32 = 4;
 
-/// How many empty pages in a row may say that there is more.
-const EMPTY_PAGES: u32 = 10;
+/// How many pages in a row may bring no new row and lead on: rows left out have offsets, too.
+const BARREN_PAGES: u32 = 10;
 
 /// Pages smaller than this cost the server as much.
 const SMALLEST_PAGE: u64 = 100;
@@ -143,16 +143,15 @@ fn next_step(answer: &Answer, at: u64, page: u64, watch: &Keys) -> Step {
     if watch.below_since && watch.falls && !watch.rises {
         return Step::Done;
     }
+    if watch.barren_pages > BARREN_PAGES {
+        return Step::Stuck("pages that bring no new row lead on and on".into());
+    }
     if let Some(next) = answer.envelope.raw("next").and_then(offset_of) {
         // It may name another host, or a page without rows, or pass rows over.
         return match next.min(at + page.max(answer.rows)) {
             next if next <= at => {
                 Step::Stuck(format!("`next` leads from offset {at} back to where it was"))
             }
-            _ if watch.empty_pages > EMPTY_PAGES => {
-                Step::Stuck("empty pages say that there is more, and never stop".into())
-            }
-            _ if watch.is_repeated() => Step::Shifted,
             next => Step::Link(next),
         };
     }
@@ -162,7 +161,6 @@ fn next_step(answer: &Answer, at: u64, page: u64, watch: &Keys) -> Step {
         Some(count) if end >= count => Step::Shifted,
         None if answer.rows == 0 => Step::Done,
         Some(_) if answer.rows == 0 => Step::Shifted,
-        _ if watch.is_repeated() => Step::Shifted,
         _ => Step::To(end),
     }
 }
@@ -190,8 +188,8 @@ struct Keys {
     page: Vec<u64>,
     /// Those of them that no page before it had.
     fresh: Vec<u64>,
-    /// Pages without a row, the last in a row.
-    empty_pages: u32,
+    /// Pages in a row, up to the one before, that brought no new row.
+    barren_pages: u32,
     /// Keys that the page in hand should repeat.
     expected: VecDeque<u64>,
     stop_below: Option<(usize, Timestamp)>,
@@ -216,7 +214,7 @@ impl Keys {
             seen: HashSet::new(),
             page: Vec::new(),
             fresh: Vec::new(),
-            empty_pages: 0,
+            barren_pages: 0,
             expected: VecDeque::new(),
             stop_below,
             newest: None,
@@ -229,16 +227,11 @@ impl Keys {
     /// Expects the next page to begin with the last `overlap` rows of this one.
     fn turn_page(&mut self, overlap: u64) {
         let overlap = usize::try_from(overlap).unwrap_or(usize::MAX);
-        self.empty_pages = if self.page.is_empty() { self.empty_pages + 1 } else { 0 };
+        self.barren_pages = if self.fresh.is_empty() { self.barren_pages + 1 } else { 0 };
         let from = self.page.len().saturating_sub(overlap);
         self.expected = self.page.drain(from..).collect();
         self.page.clear();
         self.fresh.clear();
-    }
-
-    /// Whether the page is more than the end of the one before, and still brings nothing new.
-    fn is_repeated(&self) -> bool {
-        !self.key.is_empty() && self.fresh.is_empty() && self.page.len() > self.expected.len()
     }
 
     /// Whether none of the rows that should have come again did.

@@ -147,14 +147,14 @@ fn without_end(ground: &Ground) -> Tried {
                         answer["next"] = json!("http://x.example/?limit=100&offset=10");
                     }),
                 ),
-                circle("kept shifting", first_page_again("offset=")),
+                circle("leads from offset", first_page_again("offset=")),
                 circle(
                     "kept shifting",
                     edit(|answer| {
                         answer["count"] = json!(1_000_000);
                     }),
                 ),
-                circle("empty pages say that there is more", endless_empty_pages()),
+                circle("bring no new row", endless_empty_pages()),
             ],
         ),
         "cursor" => last_by_pages(
