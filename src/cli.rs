@@ -27,6 +27,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Replicate the streams of a replication file.
     Run(RunArgs),
+    /// Compare what was replicated with PostHog, and heal what differs.
+    Verify(VerifyArgs),
     /// Show the streams there are: key, cursor, modes, scope, columns.
     Discover(DiscoverArgs),
     /// Show or change how far streams have come.
@@ -91,6 +93,41 @@ pub struct RunArgs {
     /// Write the run's report to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+}
+
+/// How a verification's result looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VerifyFormat {
+    /// Tables and sentences.
+    Text,
+    /// JSON.
+    Json,
+}
+
+/// Options of `verify`. Exits 0 where everything is as it should be, 8 where it is not.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// The replication file.
+    #[arg(short, long, value_name = "FILE")]
+    pub replication: PathBuf,
+    /// Only these streams of the file.
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub streams: Vec<String>,
+    /// Only what happened in this range, the end not included; lists are always compared whole.
+    #[arg(long, value_name = "FROM,TO")]
+    pub range: Option<String>,
+    /// How many rows are compared value by value where sums agree: a number, or `all`.
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub sample: String,
+    /// Read again what differs, take out what PostHog does not have, and compare once more.
+    #[arg(long)]
+    pub repair: bool,
+    /// The state database, or the folder it is in [default: state/ beside the replication file].
+    #[arg(long, value_name = "PATH")]
+    pub state: Option<PathBuf>,
+    /// How the result looks.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: VerifyFormat,
 }
 
 /// Options of `discover`.

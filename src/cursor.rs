@@ -153,6 +153,9 @@ pub struct Position {
     /// When the look-back was last read in full, on ways of reading that know no arrival time.
     #[serde(default)]
     pub looked_back: Option<LookedBack>,
+    /// The bound of the last run that met every row there is and took away what was gone.
+    #[serde(default)]
+    pub enumerated: Option<Timestamp>,
     /// The run in hand.
     #[serde(default)]
     pub open: Option<Open>,
@@ -199,6 +202,7 @@ impl Default for Position {
             searched: None,
             audited: None,
             looked_back: None,
+            enumerated: None,
             open: None,
             copying: None,
         }

@@ -27,6 +27,8 @@ pub enum Exit {
     Contract,
     /// The target cannot be written.
     Target,
+    /// What is in the target is not what PostHog has.
+    Differs,
     /// State and target disagree.
     Disagree,
     /// Another run holds the state.
@@ -46,6 +48,7 @@ impl Exit {
             Self::ComeBack => 5,
             Self::Contract => 6,
             Self::Target => 7,
+            Self::Differs => 8,
             Self::Disagree => 9,
             Self::Locked => 75,
             Self::Interrupted(signal) => 128 + signal,
@@ -146,6 +149,12 @@ impl Failure {
             fix: err.hint.clone(),
             exit: Exit::Target,
         }
+    }
+
+    /// A stream whose rows could not be read back.
+    pub fn of_target_read(stream: &str, err: &TargetError) -> Self {
+        let what = format!("stream `{stream}` cannot be compared with {}", err.target);
+        Self { what, ..Self::of_target(stream, err) }
     }
 
     /// A stream whose checkpoint does not fit what is in the target.

@@ -4,8 +4,8 @@
 //! wrote and [`spec`] what there is to read; [`plan`] decides which questions to ask;
 //! [`http`] asks them, [`fetch`] pages through the answers, [`record`] cuts them
 //! into rows of a [`schema`], a [`target`] makes them durable together with a
-//! [`checkpoint`], and [`state`] follows. [`runner`] is where stages meet, [`report`]
-//! tells the user, and [`command`] is one file a command, as [`cli`] spells them.
+//! [`checkpoint`], and [`state`] follows. [`runner`] is where stages meet, [`verify`] holds
+//! what is there against PostHog, [`report`] tells the user, and [`command`] is one file a command, as [`cli`] spells them.
 //! [`sandbox`] plays PostHog for the demo and the tests; [`error`] is what the user is
 //! told when something did not work. `crash` names the moments at which tests
 //! end a run, `stop` ends waits for a lock.
@@ -37,3 +37,4 @@ pub mod schema;
 pub mod spec;
 pub mod state;
 pub mod target;
+pub mod verify;

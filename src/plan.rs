@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::config::Mode;
+use crate::config::{DeleteMissing, Mode};
 use crate::cursor::{ALWAYS_LOOK_BACK, Interval, Leg, Position, Purpose, Timestamp, gaps};
 use crate::spec::endpoint::{Endpoint, Incremental, Paging, ReadPath};
 
@@ -21,13 +21,16 @@ const CHEAP_LOOK_BACK: u64 = 20;
 /// How often arrivals older than the look-back are searched for.
 const AUDIT_EVERY: Duration = Duration::from_secs(86_400);
 
+/// How often a list that is asked for changes is read whole, to find what is gone.
+const ENUMERATE_EVERY: Duration = Duration::from_secs(86_400);
+
 /// What the user wants of a stream.
 #[derive(Debug, Clone)]
 pub struct Wish {
     /// How its rows are to be loaded.
     pub mode: Mode,
-    /// The range to read, in backfill mode.
-    pub range: Option<Interval>,
+    /// The ranges to read, in backfill mode.
+    pub ranges: Vec<Interval>,
     /// Where history begins.
     pub anchor: Timestamp,
     /// Which columns the user wants: `-name` leaves one out; empty means all.
@@ -36,6 +39,8 @@ pub struct Wish {
     pub lookback: Option<Duration>,
     /// How often the whole look-back is read where arrivals cannot be asked for.
     pub lookback_every: Duration,
+    /// What becomes of rows that PostHog no longer has.
+    pub delete_missing: Option<DeleteMissing>,
 }
 
 impl Wish {
@@ -44,6 +49,12 @@ impl Wish {
         let excluded = |name: &String| name.strip_prefix('-') == Some(column);
         !self.select.iter().any(excluded)
             && (self.wants_all() || self.select.iter().any(|name| name == column))
+    }
+
+    /// The ranges of a backfill, as far as they lie before a bound.
+    pub fn ranges_to(&self, bound: Timestamp) -> Vec<Interval> {
+        let before = |range: &Interval| Interval::new(range.from, range.to.min(bound));
+        self.ranges.iter().filter_map(before).collect()
     }
 
     /// Whether no column is left out but those that are named.
@@ -63,16 +74,24 @@ pub fn legs(
     let done = position.open.iter().filter(|open| open.bound == bound).flat_map(|open| &open.done);
     let done: Vec<Leg> = done.copied().collect();
     let legs = match &endpoint.incremental {
-        None => vec![Leg::List { since: since(path, wish, position) }],
+        None => vec![Leg::List { since: since(path, wish, position, bound) }],
         Some(incremental) => ranges(incremental, path, wish, position, bound),
     };
     legs.into_iter().filter(|leg| !done.contains(leg)).collect()
 }
 
 /// The ways to read a stream in this run, the preferred one first.
-pub fn paths<'a>(endpoint: &'a Endpoint, wish: &Wish, position: &Position) -> Vec<&'a ReadPath> {
+pub fn paths<'a>(
+    endpoint: &'a Endpoint,
+    wish: &Wish,
+    position: &Position,
+    bound: Timestamp,
+) -> Vec<&'a ReadPath> {
     let mut paths: Vec<&ReadPath> = endpoint.read.iter().collect();
-    if wish.mode == Mode::Incremental && position.mark.is_some() {
+    if wish.mode == Mode::Incremental
+        && position.mark.is_some()
+        && !must_enumerate(wish, position, bound)
+    {
         // A way that can ask for changes is better than one that must read all.
         paths.sort_by_key(|path| path.since().is_none());
     }
@@ -80,9 +99,18 @@ pub fn paths<'a>(endpoint: &'a Endpoint, wish: &Wish, position: &Position) -> Ve
 }
 
 /// Since when a list is asked for changes; nothing for all of it.
-fn since(path: &ReadPath, wish: &Wish, position: &Position) -> Option<Timestamp> {
+fn since(path: &ReadPath, wish: &Wish, position: &Position, bound: Timestamp) -> Option<Timestamp> {
     let since = path.since().filter(|_| wish.mode == Mode::Incremental)?;
+    if must_enumerate(wish, position, bound) {
+        return None;
+    }
     Some(position.mark?.minus(since.overlap))
+}
+
+/// Whether a list has to be read whole, since changes do not tell what is gone.
+fn must_enumerate(wish: &Wish, position: &Position, bound: Timestamp) -> bool {
+    wish.delete_missing.is_some()
+        && position.enumerated.is_none_or(|last| bound.since(last) >= ENUMERATE_EVERY)
 }
 
 fn ranges(
@@ -99,9 +127,8 @@ fn ranges(
             history.map(new).into_iter().collect()
         }
         Mode::Backfill => {
-            let range = wish.range.and_then(|range| Interval::new(range.from, range.to.min(bound)));
             let backfill = |range| Leg::Range { purpose: Purpose::Backfill, range, arrived: None };
-            range.map(backfill).into_iter().collect()
+            wish.ranges_to(bound).into_iter().map(backfill).collect()
         }
         Mode::Incremental => {
             let Some(history) = history else { return Vec::new() };
@@ -192,11 +219,12 @@ mod tests {
     fn wish(mode: Mode) -> Wish {
         Wish {
             mode,
-            range: Some(span("2026-02-01", "2026-02-03")),
+            ranges: vec![span("2026-02-01", "2026-02-03")],
             anchor: t("2026-01-01"),
             select: Vec::new(),
             lookback: None,
             lookback_every: Duration::from_secs(86_400),
+            delete_missing: None,
         }
     }
 
@@ -368,11 +396,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_gone_is_looked_for_once_a_day() {
+        let mirror = Wish { delete_missing: Some(DeleteMissing::Hard), ..wish(Mode::Incremental) };
+        let enumerated = |at| Position { enumerated: Some(t(at)), ..to_march() };
+        for (position, expected) in [
+            (to_march(), "list None"),
+            (enumerated("2026-03-10"), "list None"),
+            (enumerated("2026-03-10T06:00"), "list Some(\"2026-03-09T23:50:00.000000Z\")"),
+        ] {
+            assert_eq!(plan("insights", 0, &mirror, &position, "2026-03-11"), [expected]);
+        }
+    }
+
+    #[test]
     fn changes_are_asked_for_in_a_way_that_knows_them() {
         let registry = Registry::load(&[]).unwrap();
         let persons = registry.find("persons").unwrap();
         let names = |mode, position: &Position| {
-            let paths = paths(persons, &wish(mode), position);
+            let paths = paths(persons, &wish(mode), position, t("2026-03-11"));
             paths.iter().map(|path| path.name.as_str()).collect::<Vec<_>>()
         };
 

@@ -4,6 +4,7 @@
 //! stderr, and every byte of either passes the redactor first.
 
 mod table;
+mod verification;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -21,6 +22,7 @@ use crate::record::repair::Repairs;
 use crate::target::Written;
 
 pub use table::Table;
+pub use verification::{verification, verification_as_json};
 
 /// Writes a result to stdout. A reader that went away is no failure of ours.
 pub fn print(text: &str) {
@@ -64,6 +66,8 @@ pub struct Rows {
     pub unchanged: u64,
     /// Of the new ones, those that arrived behind the cursor.
     pub late: u64,
+    /// Taken out, or marked, because PostHog no longer has them.
+    pub deleted: u64,
 }
 
 impl Rows {
@@ -72,6 +76,7 @@ impl Rows {
         self.updated += other.updated;
         self.unchanged += other.unchanged;
         self.late += other.late;
+        self.deleted += other.deleted;
     }
 
     /// All that were delivered.
@@ -128,11 +133,16 @@ impl Tally {
     pub(crate) fn add(&self, written: &Written, arrived: &Repairs, late: bool) {
         let Written { new, updated, unchanged, repairs } = written;
         let late = if late { *new } else { 0 };
-        let rows = Rows { new: *new, updated: *updated, unchanged: *unchanged, late };
+        let rows = Rows { new: *new, updated: *updated, unchanged: *unchanged, late, deleted: 0 };
         let mut counts = self.counts();
         counts.page.add(rows);
         counts.page_repairs.add(repairs);
         counts.page_repairs.add(arrived);
+    }
+
+    /// Counts rows that PostHog no longer has.
+    pub(crate) fn remove(&self, rows: u64) {
+        self.counts().rows.deleted += rows;
     }
 
     pub(crate) fn commit_page(&self) {
@@ -281,6 +291,11 @@ pub fn summary(outcomes: &[Outcome]) -> String {
         ]);
     }
     let mut text = table.to_string();
+    for outcome in outcomes.iter().filter(|outcome| outcome.rows.deleted > 0) {
+        let (count, stream) = (outcome.rows.deleted, &outcome.stream);
+        let rows = if count == 1 { "row" } else { "rows" };
+        text += &format!("\ndeleted: {count} {rows} of {stream} that PostHog no longer has");
+    }
     for outcome in outcomes.iter().filter(|outcome| !outcome.repairs.is_empty()) {
         for (column, count) in &outcome.repairs {
             let values = if *count == 1 { "value" } else { "values" };

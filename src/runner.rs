@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod model;
+mod sweep;
 mod writer;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::checkpoint::{Checkpoint, StreamKey};
 use crate::config::Mode;
-use crate::cursor::{Copying, Interval, Leg, Open, Position, Purpose, Timestamp};
+use crate::cursor::{Copying, Leg, Open, Position, Purpose, Timestamp};
 use crate::error::{Exit, Failure};
 use crate::fetch::{Delivery, FetchError, Reader, Source, SqlDialect};
 use crate::http::{Client, Meter};
@@ -28,6 +29,8 @@ use crate::spec::endpoint::{Endpoint, ReadPath};
 use crate::state::store::StateStore;
 use crate::target::{Load, Target, TargetError};
 
+pub use sweep::Wrong;
+pub(crate) use sweep::no_scratch;
 use writer::Writer;
 
 /// Batches between reader and writer: enough to overlap them, at a quarter megabyte each.
@@ -49,6 +52,8 @@ pub struct Job {
     pub target: Box<dyn Target>,
     /// How far it has come.
     pub checkpoint: Checkpoint,
+    /// Rows of the target that give way to what is read.
+    pub wrong: Option<Wrong>,
 }
 
 /// What all streams of a run share.
@@ -65,6 +70,13 @@ pub struct Shared {
     pub safety_lag: Duration,
     /// How many streams are read at once.
     pub concurrency: usize,
+}
+
+impl Shared {
+    /// What a stream is read with, whose costs `meter` counts.
+    pub(crate) fn source<'a>(&'a self, meter: &'a Meter) -> Source<'a> {
+        Source { client: &self.client, meter, project: &self.project, dialect: &self.dialect }
+    }
 }
 
 /// Replicates every job and tells how each went, in the order of the jobs.
@@ -95,7 +107,7 @@ pub async fn replicate(
 }
 
 /// What a task came to; a panic in it goes on here.
-fn finished<T>(task: Result<T, JoinError>) -> T {
+pub(crate) fn finished<T>(task: Result<T, JoinError>) -> T {
     task.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))
 }
 
@@ -111,36 +123,39 @@ async fn replicate_one(
     let meter = Meter::default();
     let result = run_to_the_bound(job, shared, stop, &tally, &meter).await;
     tally.end(result.is_ok());
-    let to = result.as_ref().ok().copied();
+    let to = result.as_ref().ok().map(|(_, to)| *to);
     Outcome::new(name, mode, tally, &meter, begun.elapsed(), to, result.err())
 }
 
 /// Runs a stream up to a bound frozen now, after finishing a run that was interrupted.
-async fn run_to_the_bound(
+pub(crate) async fn run_to_the_bound(
     mut job: Job,
     shared: &Shared,
     stop: watch::Receiver<Option<u8>>,
     tally: &Arc<Tally>,
     meter: &Meter,
-) -> Result<Timestamp, Failure> {
+) -> Result<(Job, Timestamp), Failure> {
     loop {
         let now = shared.client.server_time().minus(shared.safety_lag);
         let start = job.start(now);
         let bound = start.bound;
         let what = format!("stream `{}`", job.endpoint.stream);
         job = unless_stopped(&stop, &what, job.prepare(start).await)?;
-        job = run_once(job, bound, shared, stop.clone(), tally, meter).await?;
+        job = run_once(job, start, shared, stop.clone(), tally, meter).await?;
         if !start.resumes || job.wish.mode != Mode::Incremental {
             // A backfill vouches for its range alone.
-            let range = job.wish.range.filter(|_| job.wish.mode == Mode::Backfill);
-            return Ok(range.map_or(bound, |range| range.to.min(bound)));
+            let last = match job.wish.mode {
+                Mode::Backfill => job.wish.ranges_to(bound).last().copied(),
+                _ => None,
+            };
+            return Ok((job, last.map_or(bound, |range| range.to)));
         }
     }
 }
 
 impl Job {
     /// The stream, and the table or folder it goes to.
-    fn name(&self) -> (String, String) {
+    pub(crate) fn name(&self) -> (String, String) {
         let key = &self.checkpoint.key;
         (key.stream.clone(), key.object.clone())
     }
@@ -167,11 +182,10 @@ impl Job {
         }
     }
 
-    /// Whether an interrupted run was reading the range that is wanted now.
+    /// Whether an interrupted run was reading the ranges that are wanted now.
     fn backfills(&self, open: &Open) -> bool {
-        let wanted =
-            self.wish.range.and_then(|range| Interval::new(range.from, range.to.min(open.bound)));
-        let reads = |leg: &Leg| matches!(leg, Leg::Range { purpose: Purpose::Backfill, range, .. } if Some(*range) == wanted);
+        let wanted = self.wish.ranges_to(open.bound);
+        let reads = |leg: &Leg| matches!(leg, Leg::Range { purpose: Purpose::Backfill, range, .. } if wanted.contains(range));
         open.leg.iter().chain(&open.done).any(reads)
     }
 
@@ -224,16 +238,17 @@ struct Start {
 /// One run of a stream: reads in the best way that is open, writes as rows come.
 async fn run_once(
     job: Job,
-    bound: Timestamp,
+    start: Start,
     shared: &Shared,
     mut stop: watch::Receiver<Option<u8>>,
     tally: &Arc<Tally>,
     meter: &Meter,
 ) -> Result<Job, Failure> {
     let (deliver, deliveries) = mpsc::channel(HANDED_OVER);
-    let reading = Reading { job: JobView::of(&job), bound, shared, meter, tally };
+    let reading = Reading { job: JobView::of(&job), bound: start.bound, shared, meter, tally };
     let what = format!("stream `{}`", job.endpoint.stream);
-    let writer = Writer::new(job, Arc::clone(&shared.state), Arc::clone(tally));
+    let writer = Writer::new(job, start, Arc::clone(&shared.state), Arc::clone(tally))
+        .map_err(|err| Failure::of_target(&reading.job.endpoint.stream, &err))?;
     let writing = tokio::task::spawn_blocking(move || writer.write(deliveries));
     let read = tokio::select! {
         // A stop wins: what is in hand is void, what is committed stays.
@@ -279,10 +294,10 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<Option<u8>>) -> u8 {
 }
 
 /// What the reading side needs of a job; the rest goes to the writer.
-struct JobView {
-    endpoint: Arc<Endpoint>,
-    wish: Wish,
-    position: Position,
+pub(crate) struct JobView {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) wish: Wish,
+    pub(crate) position: Position,
 }
 
 impl JobView {
@@ -294,20 +309,20 @@ impl JobView {
 }
 
 /// The reading side of one run.
-struct Reading<'a> {
-    job: JobView,
-    bound: Timestamp,
-    shared: &'a Shared,
-    meter: &'a Meter,
-    tally: &'a Tally,
+pub(crate) struct Reading<'a> {
+    pub(crate) job: JobView,
+    pub(crate) bound: Timestamp,
+    pub(crate) shared: &'a Shared,
+    pub(crate) meter: &'a Meter,
+    pub(crate) tally: &'a Tally,
 }
 
 impl Reading<'_> {
     /// Reads in the first way that is open to us.
-    async fn read(&self, out: mpsc::Sender<Delivery>) -> Result<(), FetchError> {
+    pub(crate) async fn read(&self, out: mpsc::Sender<Delivery>) -> Result<(), FetchError> {
         let JobView { endpoint, wish, position } = &self.job;
         let mut closed = None;
-        let mut paths = plan::paths(endpoint, wish, position).into_iter().peekable();
+        let mut paths = plan::paths(endpoint, wish, position, self.bound).into_iter().peekable();
         while let Some(path) = paths.next() {
             match self.read_path(path, &out).await {
                 Err((err, true)) if err.is_closed_door() => {
@@ -337,12 +352,7 @@ impl Reading<'_> {
     ) -> Result<(), (FetchError, bool)> {
         let JobView { endpoint, wish, position } = &self.job;
         let schema = endpoint.schema(path, &|name| wish.wants(name));
-        let source = Source {
-            client: &self.shared.client,
-            meter: self.meter,
-            project: &self.shared.project,
-            dialect: &self.shared.dialect,
-        };
+        let source = self.shared.source(self.meter);
         let mut reader =
             Reader::new(&source, path, &Arc::new(schema), wish.wants_all(), out.clone());
         self.tally.read_by(&path.name);

@@ -5,6 +5,7 @@ mod discover;
 mod run;
 mod sandbox;
 mod state;
+mod verify;
 
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -29,6 +30,7 @@ pub fn main(cli: Cli) -> Exit {
             Command::Run(args) => run::run(&args).await,
             Command::Discover(args) => discover::discover(&args).await,
             Command::State(args) => state::state(&args),
+            Command::Verify(args) => verify::verify(&args).await,
             Command::Sandbox(args) => sandbox::sandbox(&args).await,
         }
     });

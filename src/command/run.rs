@@ -35,6 +35,8 @@ pub(super) struct Options {
     pub(super) range: Option<Interval>,
     /// The longest single wait, in place of the connection's.
     pub(super) max_wait: Option<Duration>,
+    /// Whether the target may lack rows that its checkpoint names: they are to be found out.
+    pub(super) may_lack_rows: bool,
 }
 
 /// Runs the file that was named.
@@ -42,7 +44,7 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let here = working_folder()?;
     let connections = Connections::load(&here)?;
     let options = options(args)?;
-    let state = state_path(args);
+    let state = state_path(&args.replication, args.state.as_deref());
     let outcomes = replicate(&args.replication, &connections, &here, &options, &state).await?;
     crash_point!("before the summary");
     if !outcomes.is_empty() {
@@ -65,10 +67,50 @@ pub(super) async fn replicate(
     options: &Options,
     state_path: &Path,
 ) -> Result<Vec<Outcome>, Failure> {
+    let plan = plan(file, connections, base, options, state_path)?;
+    let Some(plan) = plan else { return Ok(Vec::new()) };
+    let outcomes = attempt(&plan).await;
+    history::record(&plan, outcomes.as_deref());
+    outcomes
+}
+
+async fn attempt(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
+    let (jobs, shared) = ready(plan).await?;
+    let tallies: Vec<Arc<Tally>> = jobs.iter().map(|job| Tally::of(&job.endpoint.stream)).collect();
+    Ok(tokio::select! {
+        // The watcher never ends by itself.
+        () = report::watch_progress(&tallies) => Vec::new(),
+        outcomes = runner::replicate(jobs, shared, plan.stop.clone(), &tallies) => outcomes,
+    })
+}
+
+/// What is to be replicated, from where to where; the state is ours meanwhile.
+pub(super) struct Plan {
+    registry: Registry,
+    replication: Replication,
+    options: Options,
+    source: Posthog,
+    target: TargetConnection,
+    client: Client,
+    state: Arc<StateStore>,
+    begun: Timestamp,
+    pub(super) stop: watch::Receiver<Option<u8>>,
+    /// Given back when dropped.
+    _lock: Lock,
+}
+
+/// Reads a file and what it names; nothing where there is nothing to do, which is told first.
+pub(super) fn plan(
+    file: &Path,
+    connections: &Connections,
+    base: &Path,
+    options: &Options,
+    state_path: &Path,
+) -> Result<Option<Plan>, Failure> {
     let environment = connections.environment();
     let Some(source) = Replication::source_of(file, environment)? else {
         Replication::load(file, &Registry::load(&[])?.names(), environment)?;
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let mut source = connections.posthog(&source)?;
     source.inputs.max_wait = options.max_wait.unwrap_or(source.inputs.max_wait);
@@ -82,55 +124,44 @@ pub(super) async fn replicate(
     let state = Arc::new(runner::unless_stopped(&stop, "the run", state)?);
     let begun = Timestamp::now();
     let Some(options) = history::narrowed(options, &replication, &state)? else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let client = connect(&source, &registry, connections)?;
-    let plan = Plan { registry, replication, options, source, target, begun };
-    let outcomes = attempt(&plan, client, &state, stop).await;
-    history::record(&state, &plan, outcomes.as_deref());
-    outcomes
+    Ok(Some(Plan {
+        registry,
+        replication,
+        options,
+        source,
+        target,
+        client,
+        state,
+        begun,
+        stop,
+        _lock: lock,
+    }))
 }
 
-/// What is to be replicated, from where to where.
-struct Plan {
-    registry: Registry,
-    replication: Replication,
-    options: Options,
-    source: Posthog,
-    target: TargetConnection,
-    begun: Timestamp,
-}
-
-async fn attempt(
-    plan: &Plan,
-    client: Client,
-    state: &Arc<StateStore>,
-    mut stop: watch::Receiver<Option<u8>>,
-) -> Result<Vec<Outcome>, Failure> {
-    let Plan { registry, replication, options, source, target, begun } = plan;
-    let jobs = jobs::prepare(registry, replication, options, source, target, state, *begun);
-    let mut jobs = runner::unless_stopped(&stop, "the run", jobs)?;
+/// Makes the streams ready: their targets can be written, and PostHog has answered.
+pub(super) async fn ready(plan: &Plan) -> Result<(Vec<runner::Job>, Arc<runner::Shared>), Failure> {
+    let Plan { source, client, state, .. } = plan;
+    let mut stop = plan.stop.clone();
+    let mut jobs = runner::unless_stopped(&stop, "the run", jobs::prepare(plan))?;
     tokio::select! {
         // A stop wins: nothing has been read yet.
         biased;
         signal = runner::stopped(&mut stop) => return Err(runner::interrupted("the run", signal)),
-        greeted = greet(&client, source) => greeted?,
+        greeted = greet(client, source) => greeted?,
     }
     jobs::anchor(&mut jobs, source, client.server_time());
     let shared = Arc::new(runner::Shared {
-        client,
+        client: client.clone(),
         project: source.project_id.clone(),
         dialect: Default::default(),
         state: Arc::clone(state),
         safety_lag: source.inputs.safety_lag,
         concurrency: source.inputs.concurrency,
     });
-    let tallies: Vec<Arc<Tally>> = jobs.iter().map(|job| Tally::of(&job.endpoint.stream)).collect();
-    Ok(tokio::select! {
-        // The watcher never ends by itself.
-        () = report::watch_progress(&tallies) => Vec::new(),
-        outcomes = runner::replicate(jobs, shared, stop, &tallies) => outcomes,
-    })
+    Ok((jobs, shared))
 }
 
 /// How a run with these outcomes ends.
@@ -160,6 +191,7 @@ fn options(args: &RunArgs) -> Result<Options, Failure> {
             mode,
             range,
             max_wait,
+            may_lack_rows: false,
         }),
     }
 }
@@ -178,7 +210,7 @@ fn max_wait(text: &str) -> Result<Duration, Failure> {
     })
 }
 
-fn range(text: &str) -> Result<Interval, Failure> {
+pub(super) fn range(text: &str) -> Result<Interval, Failure> {
     let bounds = text.split_once(',').map(|(from, to)| (from.trim(), to.trim()));
     let interval =
         bounds.and_then(|(from, to)| Interval::new(Timestamp::parse(from)?, Timestamp::parse(to)?));
@@ -198,13 +230,10 @@ pub(super) fn working_folder() -> Result<PathBuf, Failure> {
 }
 
 /// By default the state lies beside the replication file, wherever the command is run.
-fn state_path(args: &RunArgs) -> PathBuf {
-    match &args.state {
+pub(super) fn state_path(replication: &Path, named: Option<&Path>) -> PathBuf {
+    match named {
         Some(path) => state_file(path),
-        None => {
-            let folder = args.replication.parent().unwrap_or(Path::new(""));
-            state_file(&folder.join("state"))
-        }
+        None => state_file(&replication.parent().unwrap_or(Path::new("")).join("state")),
     }
 }
 

@@ -26,7 +26,7 @@ pub use fields::Fields;
 pub use mode::Mode;
 pub use node::{Key, Kind, Node};
 pub use posthog::{Inputs, Posthog};
-pub use replication::{Replication, StreamConfig};
+pub use replication::{DeleteMissing, Replication, StreamConfig};
 pub use secret::Secret;
 pub use target::TargetConnection;
 pub use timeouts::Timeouts;

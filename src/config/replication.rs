@@ -64,6 +64,22 @@ pub struct StreamConfig {
     pub update_key: Option<String>,
     /// How far back each run looks for late rows.
     pub lookback: Option<Duration>,
+    /// What becomes of rows that PostHog no longer has.
+    pub delete_missing: Option<DeleteMissing>,
+}
+
+/// What becomes of rows that PostHog no longer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteMissing {
+    /// They stay, and `_hogline_deleted_at` tells since when they are gone.
+    Soft,
+    /// They are removed.
+    Hard,
+}
+
+impl DeleteMissing {
+    /// Every choice by its name.
+    pub const ALL: [(&'static str, Self); 2] = [("soft", Self::Soft), ("hard", Self::Hard)];
 }
 
 /// A replication file, checked.
@@ -176,6 +192,7 @@ struct Settings<'n> {
     primary_key: Option<Vec<String>>,
     update_key: Option<&'n str>,
     lookback: Option<Duration>,
+    delete_missing: Option<DeleteMissing>,
     disabled: Option<bool>,
 }
 
@@ -194,6 +211,7 @@ impl<'n> Settings<'n> {
             primary_key: fields.opt_texts("primary_key").map(owned),
             update_key: fields.opt_text("update_key"),
             lookback: fields.opt_duration("lookback"),
+            delete_missing: fields.opt_choice("delete_missing", "choice", &DeleteMissing::ALL),
             disabled: fields.opt_bool("disabled"),
         };
         if let Some(refusal) = settings.mode.and_then(Mode::refusal) {
@@ -213,6 +231,7 @@ impl<'n> Settings<'n> {
             primary_key: self.primary_key.or_else(|| defaults.primary_key.clone()),
             update_key: self.update_key.or(defaults.update_key),
             lookback: self.lookback.or(defaults.lookback),
+            delete_missing: self.delete_missing.or(defaults.delete_missing),
             disabled: self.disabled.or(defaults.disabled),
         }
     }
@@ -315,6 +334,7 @@ impl Objects<'_> {
                 primary_key: settings.primary_key,
                 update_key: settings.update_key.map(str::to_owned),
                 lookback: settings.lookback,
+                delete_missing: settings.delete_missing,
             });
         }
         streams
@@ -431,6 +451,7 @@ streams: { projects: , persons: , events: { mode: incremental }, cohorts: , feat
             primary_key: Some(vec!["id".into()]),
             update_key: None,
             lookback: three_days,
+            delete_missing: None,
         };
         let persons = StreamConfig {
             name: "persons".into(),
@@ -441,8 +462,24 @@ streams: { projects: , persons: , events: { mode: incremental }, cohorts: , feat
             primary_key: Some(vec!["a".into(), "b".into()]),
             update_key: Some("c".into()),
             lookback: three_days,
+            delete_missing: None,
         };
         assert_eq!(replication.streams, [events, persons]);
+    }
+
+    #[test]
+    fn a_stream_says_what_becomes_of_rows_that_are_gone() {
+        let source = "source: S\ntarget: T\ndefaults: { delete_missing: soft }\n\
+            streams: { events: , persons: { delete_missing: hard } }\n";
+        let told: Vec<_> =
+            parse(source).unwrap().streams.iter().map(|stream| stream.delete_missing).collect();
+        assert_eq!(told, [Some(DeleteMissing::Soft), Some(DeleteMissing::Hard)]);
+
+        let wrong = "source: S\ntarget: T\nstreams: { events: { delete_missing: sofd } }\n";
+        assert_eq!(
+            refused(wrong),
+            "3:38: streams.events.delete_missing: unknown choice \"sofd\", did you mean \"soft\"?"
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::order::Order;
 use super::page::Watch;
 use super::time_window::reached;
 use super::width::Width;
-use super::{Answer, Delivery, FetchError, Reader};
+use super::{Among, Answer, Delivery, FetchError, Reader};
 use crate::cursor::{Interval, Leg, Timestamp};
 use crate::http::{AskError, Request};
 use crate::schema::{ColumnType, Schema};
@@ -53,6 +53,9 @@ impl Reader<'_> {
         at: Option<Vec<String>>,
     ) -> Result<(), FetchError> {
         let mut question = Question::new(keyset, range, arrived, at, self.path.page_size);
+        if let Some(among) = self.among.clone() {
+            question = question.among(among);
+        }
         let wanted = |join: &&Join| self.schema().index_of(&join.column).is_some();
         let join = keyset.join.as_ref().filter(wanted);
         let mut joined = join.map(|join| Joined::new(join, keyset, question.key.clone()));
@@ -143,7 +146,7 @@ impl Query {
 
     /// A placeholder for an instant. Only a literal with its `Z` means the same in every
     /// project's zone and every version.
-    fn time(&mut self, name: &str, value: Timestamp) -> String {
+    pub(super) fn time(&mut self, name: &str, value: Timestamp) -> String {
         format!("toDateTime({})", self.value(name, value.to_string()))
     }
 
@@ -164,6 +167,7 @@ struct Question<'a> {
     keyset: &'a Keyset,
     range: Option<Interval>,
     arrived: Option<Interval>,
+    among: Option<Among>,
     /// The last row received.
     key: Option<Vec<String>>,
     /// Up to where, in time, nothing is left to receive.
@@ -188,7 +192,13 @@ impl<'a> Question<'a> {
         let key = at.filter(|key| key.len() == keyset.key.len());
         let width = Width::at_least(DAY, 1);
         let width = if arrived.is_some() { width.widest() } else { width };
-        Self { keyset, range, arrived, key, from, width, page, rows: 0 }
+        Self { keyset, range, arrived, among: None, key, from, width, page, rows: 0 }
+    }
+
+    /// Only rows that are named; few, so that one window holds them all.
+    fn among(self, among: Among) -> Self {
+        let width = self.width.widest();
+        Self { among: Some(among), width, ..self }
     }
 
     fn window(&self) -> Option<Interval> {
@@ -204,6 +214,16 @@ impl<'a> Question<'a> {
         }
         if let (Some(column), Some(arrived)) = (&self.keyset.arrival, self.arrived) {
             conditions.push(query.within(column, ("arrived_from", "arrived_to"), arrived));
+        }
+        if let Some(Among { column, values }) = &self.among {
+            let places = values.iter().enumerate();
+            let places: Vec<String> =
+                places.map(|(n, value)| query.value(&format!("a{n}"), value)).collect();
+            conditions.push(format!(
+                "{} IN ({})",
+                expression(self.keyset, column),
+                places.join(", ")
+            ));
         }
         conditions.extend(self.after_key(schema, &mut query));
         let wanted = self.keyset.select.iter().filter(|(name, _)| schema.index_of(name).is_some());
@@ -267,6 +287,12 @@ impl<'a> Question<'a> {
         self.page = (self.page / 2).max(SMALLEST_PAGE.min(self.page));
         self.page < before
     }
+}
+
+/// What a column is called in SQL.
+pub(super) fn expression<'a>(keyset: &'a Keyset, column: &'a str) -> &'a str {
+    let found = keyset.select.iter().find(|(name, _)| name == column);
+    found.map_or(column, |(_, expression)| expression)
 }
 
 /// Whether the question itself was refused, as servers of 2023 refuse `modifiers`.

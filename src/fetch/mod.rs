@@ -14,6 +14,7 @@ mod offset;
 mod order;
 mod page;
 mod pairs;
+mod sums;
 mod time_window;
 mod whole;
 mod width;
@@ -31,6 +32,8 @@ use crate::schema::Schema;
 use crate::spec::endpoint::{Paging, ReadPath};
 
 use page::{PageIntake, Watch};
+
+pub use sums::DaySum;
 
 /// What a walk hands on.
 #[derive(Debug)]
@@ -144,8 +147,18 @@ pub struct Reader<'a> {
     dialect: &'a SqlDialect,
     splitter: Splitter,
     out: mpsc::Sender<Delivery>,
+    among: Option<Among>,
     asked: u64,
     delivered: bool,
+}
+
+/// Rows that are named by a value each.
+#[derive(Debug, Clone)]
+pub struct Among {
+    /// The column.
+    pub column: String,
+    /// Its values; few enough for one question.
+    pub values: Vec<String>,
 }
 
 /// An answer whose rows are split; the last of them may still be in the splitter.
@@ -180,7 +193,25 @@ impl<'a> Reader<'a> {
         let splitter = Splitter::new(path.layout.clone(), placement, Arc::clone(schema));
         let splitter = splitter.sorting(&path.sorted);
         let Source { client, meter, project, dialect } = *source;
-        Self { client, meter, project, path, dialect, splitter, out, asked: 0, delivered: false }
+        Self {
+            client,
+            meter,
+            project,
+            path,
+            dialect,
+            splitter,
+            out,
+            among: None,
+            asked: 0,
+            delivered: false,
+        }
+    }
+
+    /// Asks in SQL for these rows alone.
+    #[must_use]
+    pub fn only(mut self, among: Among) -> Self {
+        self.among = Some(among);
+        self
     }
 
     /// Walks one leg to its proven end, from `at` where an earlier run stood.

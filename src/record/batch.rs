@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 
+use crate::record::keys;
 use crate::record::repair::Repairs;
 use crate::record::value::{self, Value};
 use crate::schema::{ColumnType, Origin, Schema};
@@ -252,6 +253,23 @@ impl<'a> Row<'a> {
             && raw.starts_with('"')
             && !raw.bytes().any(|byte| byte == b'\\' || byte.is_ascii_control());
         plain.then_some(raw)
+    }
+
+    /// The value of a column as the text that a target shows for it; nothing for null.
+    pub fn text(&self, column: usize) -> Option<String> {
+        as_text(self.value(column, &mut Repairs::default()))
+    }
+
+    /// Whether the record has this field at all.
+    pub fn has(&self, column: usize) -> bool {
+        self.cells[column].form != Form::Absent
+    }
+
+    /// What tells the record from all others, wherever it is kept.
+    pub fn identity(&self) -> String {
+        let key: Vec<_> =
+            self.batch.schema.primary_key.iter().map(|&index| self.text(index)).collect();
+        keys::spell(key.iter().map(Option::as_deref))
     }
 
     /// The primary key as a JSON array of texts; the form in which checkpoints name witnesses.

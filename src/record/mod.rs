@@ -6,6 +6,8 @@
 //! asks for it. Nothing here has heard of HTTP or of a target.
 
 pub mod batch;
+pub(crate) mod city;
+pub mod keys;
 pub mod repair;
 pub(crate) mod scan;
 pub mod split;

@@ -20,6 +20,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cursor::Interval;
 use crate::spec::registry::Registry;
 
 use shelf::{Memory, Shelf};
@@ -130,18 +131,19 @@ impl Model {
         let [from, to] = [step.range.0, step.range.1].map(|hours| day(0).plus(MINUTE * hours * 60));
         let wish = Wish {
             mode: step.mode,
-            range: Interval::new(from, to),
+            ranges: Interval::new(from, to).into_iter().collect(),
             anchor: day(step.anchor),
             select: Vec::new(),
             lookback: step.lookback,
             lookback_every: DAY,
+            delete_missing: None,
         };
         let position = self.shelf.lock().unwrap().position.clone();
         let key = stream_key("", "", &self.endpoint, String::new());
         let checkpoint =
             Checkpoint { key, epoch: String::new(), sequence: 0, position, witnesses: Vec::new() };
         let target = Box::new(Memory(Arc::clone(&self.shelf)));
-        Job { endpoint: Arc::clone(&self.endpoint), wish, target, checkpoint }
+        Job { endpoint: Arc::clone(&self.endpoint), wish, target, checkpoint, wrong: None }
     }
 
     /// Does what [`run_to_the_bound`] does, and judges what is left.

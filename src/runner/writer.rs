@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::Job;
+use super::sweep::{self, Sweep};
+use super::{Job, Start};
 use crate::config::Mode;
-use crate::cursor::{Leg, Purpose};
+use crate::cursor::{Leg, Purpose, Timestamp};
 use crate::error::{Exit, Failure};
 use crate::fetch::Delivery;
 use crate::record::batch::Batch;
@@ -30,11 +31,21 @@ pub(super) struct Writer {
     late: bool,
     /// The key of the last row written since the last commit.
     last_key: Option<String>,
+    bound: Timestamp,
+    sweep: Option<Sweep>,
 }
 
 impl Writer {
-    pub(super) fn new(job: Job, state: Arc<StateStore>, tally: Arc<Tally>) -> Self {
-        Self { job, state, tally, late: false, last_key: None }
+    pub(super) fn new(
+        job: Job,
+        start: Start,
+        state: Arc<StateStore>,
+        tally: Arc<Tally>,
+    ) -> Result<Self, TargetError> {
+        // What an interrupted run met is not known.
+        let sweep = if start.resumes { None } else { Sweep::of(&job)? };
+        let bound = start.bound;
+        Ok(Self { job, state, tally, late: false, last_key: None, bound, sweep })
     }
 
     /// Writes until the channel closes, and gives the job back as it then stands.
@@ -58,6 +69,9 @@ impl Writer {
         match delivery {
             Delivery::Begin { leg, path } => {
                 self.late = is_late(leg);
+                if let Some(sweep) = &mut self.sweep {
+                    sweep.begin(&self.job.endpoint, leg, &path);
+                }
                 position.path = Some(path);
                 position.begin(leg);
                 Ok(())
@@ -66,7 +80,8 @@ impl Writer {
             Delivery::Abandon => {
                 self.last_key = None;
                 self.tally.void_page();
-                self.target(|job| job.target.abandon())
+                self.target(|job| job.target.abandon())?;
+                self.forget_page()
             }
             Delivery::Page { at, committed } => {
                 position.reach(at);
@@ -85,6 +100,15 @@ impl Writer {
     }
 
     fn rows(&mut self, batch: &Batch) -> Result<(), Failure> {
+        let bound = self.bound;
+        self.target(|job| match &job.wrong {
+            Some(wrong) => wrong.give_way(batch, job.target.as_mut(), bound),
+            None => Ok(()),
+        })?;
+        if let Some(sweep) = &mut self.sweep {
+            let met = sweep.meet(batch);
+            self.target(|_| met)?;
+        }
         let written = self.target(|job| job.target.write(batch))?;
         self.tally.add(&written, batch.repairs(), self.late);
         self.last_key = batch.last().map(|row| row.key());
@@ -96,11 +120,27 @@ impl Writer {
         self.target(|job| job.target.commit(&job.checkpoint))?;
         crash_point!("between COMMIT and state");
         self.tally.commit_page();
+        self.keep_page()?;
         self.follow()
+    }
+
+    /// What is remembered of the open page stays.
+    fn keep_page(&mut self) -> Result<(), Failure> {
+        let kept = self.sweep.as_mut().map_or(Ok(()), Sweep::keep_page);
+        self.target(|job| kept.and_then(|()| job.wrong.as_ref().map_or(Ok(()), |w| w.keep_page())))
+    }
+
+    /// What is remembered of the open page is void.
+    fn forget_page(&mut self) -> Result<(), Failure> {
+        let forgot = self.sweep.as_mut().map_or(Ok(()), Sweep::forget_page);
+        self.target(|job| {
+            forgot.and_then(|()| job.wrong.as_ref().map_or(Ok(()), |w| w.forget_page()))
+        })
     }
 
     /// Shows what was loaded and closes the run.
     fn end_run(&mut self) -> Result<(), Failure> {
+        self.sweep()?;
         let incremental = self.job.endpoint.incremental.as_ref();
         let lookback = incremental.and_then(|order| order.lookback(self.job.wish.lookback));
         let position = &mut self.job.checkpoint.position;
@@ -112,6 +152,21 @@ impl Writer {
         self.target(|job| job.target.publish(&job.checkpoint))?;
         crash_point!("between the last COMMIT and state");
         self.follow()
+    }
+
+    /// Takes out what PostHog no longer has, where that is wanted and proven.
+    fn sweep(&mut self) -> Result<(), Failure> {
+        let Some(sweep) = self.sweep.take().filter(Sweep::is_whole) else { return Ok(()) };
+        let (bound, tally) = (self.bound, Arc::clone(&self.tally));
+        self.target(|job| {
+            let gone = sweep.remove_unmet(job.target.as_mut(), &job.endpoint, bound)?;
+            tally.remove(gone.len().map_err(|err| sweep::no_scratch(&err))?);
+            sweep::retain(&mut job.checkpoint.witnesses, &gone)
+        })?;
+        if self.job.endpoint.incremental.is_none() {
+            self.job.checkpoint.position.enumerated = Some(bound);
+        }
+        Ok(())
     }
 
     /// Makes the checkpoint that the next commit stores.

@@ -93,6 +93,8 @@ pub struct ReadPath {
     pub leave_out: Vec<String>,
     /// Columns whose lists have no order of their own, and get one.
     pub sorted: Vec<String>,
+    /// Columns whose values change though nobody changed them: they are not compared.
+    pub drifting: Vec<String>,
     /// Whether a field without a column becomes one.
     pub add_undeclared: bool,
     /// Columns this way cannot know.
@@ -303,6 +305,11 @@ impl ReadPath {
             }
             _ => !self.unknown.iter().any(|name| name == column),
         }
+    }
+
+    /// Whether what it does not show is gone: a single record tells nothing of the others.
+    pub fn enumerates(&self) -> bool {
+        !matches!(self.layout, Layout::Single)
     }
 
     /// Whether it asks in SQL.

@@ -61,6 +61,7 @@ pub(super) fn read_path(
         },
         leave_out: owned(fields.opt_texts("leave_out")),
         sorted: owned(fields.opt_texts("sorted")),
+        drifting: owned(fields.opt_texts("drifting")),
         add_undeclared: fields.opt_text("undeclared") != Some("leave_out"),
         unknown: owned(fields.opt_texts("unknown")),
         page_size: fields.opt_integer("page_size").unwrap_or(100),

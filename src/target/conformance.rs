@@ -16,12 +16,18 @@ use crate::target::{self, Load, Opening, Place, Recall, Replay, Target, Written}
 
 mod copies;
 mod ground;
+mod removals;
 
 use copies::{
     a_copy_begun_anew_forgets_the_old_one, a_full_copy_is_invisible_until_published,
     an_empty_copy_empties, an_interrupted_copy_is_resumed, truncate_empties_with_the_first_commit,
 };
 use ground::Ground;
+use removals::{
+    a_scan_keeps_to_a_span_of_time, a_scan_shows_what_a_reader_sees,
+    an_abandoned_removal_removes_nothing, marked_rows_are_gone_until_they_come_again,
+    removed_rows_are_gone, what_comes_after_a_removal_counts_however_old,
+};
 
 macro_rules! conforms {
     ($target:ident) => {
@@ -35,6 +41,9 @@ macro_rules! conforms {
             an_empty_copy_empties truncate_empties_with_the_first_commit
             emptied_target_is_noticed a_newer_checkpoint_is_refused odd_values no_key
             a_page_without_rows_moves_the_checkpoint
+            a_scan_shows_what_a_reader_sees a_scan_keeps_to_a_span_of_time
+            removed_rows_are_gone marked_rows_are_gone_until_they_come_again
+            what_comes_after_a_removal_counts_however_old an_abandoned_removal_removes_nothing
         );
     };
     (@ $target:ident: $($situation:ident)*) => {

@@ -5,28 +5,33 @@
 //! could not be taken back; many small files are what compacting is for.) Merged
 //! rows are a log: a key may recur with later content. Of its lines the one counts
 //! that is greatest by `newest_by` and then by `_hogline_seq`, and a column that a
-//! line lacks keeps its earlier value. A full copy grows in hidden files, holds
+//! line lacks keeps its earlier value. A line with `_hogline_deleted_at` says that its
+//! key is gone: of that key only lines with a greater `_hogline_seq` count. A full copy grows in hidden files, holds
 //! each key once, and is shown by one replacement of the manifest.
 //!
 //! Which files exist, and how they come and go, is [`file`](super::file)'s.
 
 mod copy;
+mod current;
 mod line;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::checkpoint::Checkpoint;
+use crate::config::DeleteMissing;
+use crate::cursor::Timestamp;
 use crate::record::batch::Batch;
+use crate::record::keys;
 use crate::schema::Schema;
 use crate::target::file::manifest::{Listed, Manifest, Unreadable};
 use crate::target::file::{Draft, Folder, folder_of};
 use crate::target::jsonl::copy::{Meeting, Seen};
 use crate::target::jsonl::line::Shape;
-use crate::target::{Load, Opening, Recall, Replay, Target, TargetError, Written};
+use crate::target::{Load, Opening, Recall, Replay, Scan, Shown, Target, TargetError, Written};
 
 /// One stream's files.
 #[derive(Debug)]
@@ -124,7 +129,7 @@ impl JsonlTarget {
                 crash_point!("a shown file hidden again");
             }
             let (seen, schema) = (&mut self.seen, &self.schema);
-            line::read(&self.folder.path.join(&listed.name), schema, &mut |batch| {
+            line::read(&self.folder.path.join(&listed.name), schema, false, &mut |batch| {
                 for row in batch.rows() {
                     seen.meet(&row, batch.schema());
                 }
@@ -156,6 +161,16 @@ impl JsonlTarget {
             self.next_seq += u64::from(numbered);
         }
         Ok(written)
+    }
+
+    fn add_gone(&mut self, keys: &[String], at: Timestamp) -> io::Result<()> {
+        let Some(draft) = &mut self.draft else { return Ok(()) };
+        for parts in keys.iter().map(|key| keys::parts(key)) {
+            line::write_gone(&self.schema, &parts, self.next_seq, at, &mut self.line);
+            draft.add(&self.line, None)?;
+            self.next_seq += 1;
+        }
+        Ok(())
     }
 
     /// What the manifest is once the open page and `checkpoint` are durable.
@@ -350,6 +365,34 @@ impl Target for JsonlTarget {
         // The next page or the next start takes the file's place away.
         self.draft = None;
         Ok(())
+    }
+
+    fn scan(
+        &mut self,
+        scan: &Scan<'_>,
+        each: &mut dyn FnMut(&Shown<'_>),
+    ) -> Result<(), TargetError> {
+        let files: Vec<PathBuf> =
+            self.manifest.files.iter().map(|listed| self.folder.path.join(&listed.name)).collect();
+        self.told(current::rows(&files, &self.schema, scan, each))
+    }
+
+    /// A log cannot be changed: removed or marked, the row's line stays and another one says
+    /// that it is gone.
+    fn remove(
+        &mut self,
+        keys: &[String],
+        _: DeleteMissing,
+        at: Timestamp,
+    ) -> Result<(), TargetError> {
+        if keys.is_empty() || self.schema.primary_key.is_empty() {
+            return Ok(());
+        }
+        if self.draft.is_none() {
+            self.draft = Some(self.told(self.folder.draft())?);
+        }
+        let added = self.add_gone(keys, at);
+        self.told(added)
     }
 
     fn publish(&mut self, checkpoint: &Checkpoint) -> Result<(), TargetError> {

@@ -12,14 +12,18 @@ mod file;
 mod jsonl;
 mod sqlite;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checkpoint::{Checkpoint, StreamKey};
+use crate::config::DeleteMissing;
+use crate::cursor::{Interval, Timestamp};
 use crate::record::batch::Batch;
+use crate::record::keys;
 use crate::record::repair::Repairs;
-use crate::schema::Schema;
+use crate::schema::{Column, Schema};
 
 /// Where a connection of the configuration keeps its objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +134,43 @@ pub enum Replay {
     Repeats,
 }
 
+/// Which of the current rows are shown, and what of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scan<'a> {
+    /// Only those whose time, in this column, lies inside.
+    pub within: Option<(&'a str, Interval)>,
+    /// Only the key and that time are needed.
+    pub keys_only: bool,
+    /// Only the rows with these keys, as [`Shown::identity`] spells them.
+    pub only: Option<&'a [String]>,
+}
+
+/// A row as it stands in the target.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// The columns there are; bookkeeping apart. The same for every row of a scan.
+    pub columns: &'a [Column],
+    /// Their values, as [`Row::text`](crate::record::batch::Row::text) spells them.
+    pub cells: &'a [Option<Cow<'a, str>>],
+}
+
+impl Shown<'_> {
+    /// The value of a column; nothing where there is none.
+    pub fn text(&self, column: &str) -> Option<&str> {
+        let index = self.columns.iter().position(|have| have.name.eq_ignore_ascii_case(column))?;
+        self.cells[index].as_deref()
+    }
+
+    /// The primary key of `schema`, as [`Row::identity`](crate::record::batch::Row::identity) spells it.
+    pub fn identity(&self, schema: &Schema) -> String {
+        let name = |&index: &usize| schema.columns[index].name.as_str();
+        keys::spell(schema.primary_key.iter().map(|index| self.text(name(index))))
+    }
+}
+
+/// The column that says since when a row is gone.
+pub const DELETED_AT: &str = "_hogline_deleted_at";
+
 /// One stream's end point. Called from one thread, blocking.
 ///
 /// The promises, each held by the conformance suite:
@@ -142,6 +183,9 @@ pub enum Replay {
 ///   schema does not know keeps what is stored.
 /// - Of two rows with one key the one that is greater by the schema's `newest_by` stays.
 /// - A batch with a longer schema adds columns; no row is refused for its values.
+/// - [`Target::scan`] shows what a reader sees: each key once, rows that are gone left out.
+/// - [`Target::remove`] belongs to the open page; a row written after it is there again,
+///   whatever `newest_by` says of what was removed.
 pub trait Target: Send {
     /// What a second delivery of the same rows does here.
     fn on_replay(&self) -> Replay;
@@ -178,6 +222,30 @@ pub trait Target: Send {
     /// # Errors
     /// When the target cannot be brought back to the last commit.
     fn abandon(&mut self) -> Result<(), TargetError>;
+
+    /// Shows the rows that the last commit left, in any order. May be called before
+    /// [`Target::begin`].
+    ///
+    /// # Errors
+    /// When the target cannot be read.
+    fn scan(
+        &mut self,
+        scan: &Scan<'_>,
+        each: &mut dyn FnMut(&Shown<'_>),
+    ) -> Result<(), TargetError>;
+
+    /// Takes rows out, as part of the open page of a load that merges; they are named as
+    /// [`Shown::identity`] spells their keys, and what is not there is passed over. Soft
+    /// removal marks them with `at` where the target can change a row.
+    ///
+    /// # Errors
+    /// When the target refuses; the page must then be abandoned.
+    fn remove(
+        &mut self,
+        keys: &[String],
+        how: DeleteMissing,
+        at: Timestamp,
+    ) -> Result<(), TargetError>;
 
     /// Ends the load: swaps in a new copy where one was made, and stores `checkpoint` with it.
     ///

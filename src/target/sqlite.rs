@@ -10,6 +10,7 @@
 //! column or index it was not told to write.
 
 mod checkpoints;
+mod current;
 mod error;
 mod queue;
 mod table;
@@ -25,13 +26,15 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::checkpoint::{Checkpoint, StreamKey, Unreadable};
+use crate::config::DeleteMissing;
+use crate::cursor::Timestamp;
 use crate::record::batch::Batch;
-use crate::schema::Schema;
+use crate::schema::{Column, Schema};
 use crate::stop;
 use crate::target::sqlite::checkpoints::{Commit, Fault};
 use crate::target::sqlite::queue::Turn;
 use crate::target::sqlite::upsert::{Met, Upsert};
-use crate::target::{Load, Opening, Recall, Replay, Target, TargetError, Written};
+use crate::target::{Load, Opening, Recall, Replay, Scan, Shown, Target, TargetError, Written};
 
 /// How many milliseconds another program may hold the database, as a connection says. SQLite
 /// asks a plain function, so it is the process's: all its targets are of one connection.
@@ -262,7 +265,9 @@ impl SqliteTarget {
         }
         let destination = self.destination();
         self.told(table::make_room(self.db()?, &destination, schema))?;
-        self.upsert = Some(Upsert::new(&destination, schema));
+        let columns = table::columns(self.db()?, &destination);
+        let may_be_gone = table::can_mark(&self.told(columns)?);
+        self.upsert = Some(Upsert::new(&destination, schema, may_be_gone));
         self.columns.extend(schema.columns.iter().map(|column| column.name.clone()));
         Ok(())
     }
@@ -393,6 +398,38 @@ impl Target for SqliteTarget {
             self.told(db.execute_batch("ROLLBACK"))?;
         }
         drop(turn);
+        Ok(())
+    }
+
+    fn scan(
+        &mut self,
+        scan: &Scan<'_>,
+        each: &mut dyn FnMut(&Shown<'_>),
+    ) -> Result<(), TargetError> {
+        if self.db.is_none() && !self.path.exists() {
+            return Ok(());
+        }
+        self.connect()?;
+        self.told(current::rows(self.db()?, &self.table, &self.schema, scan, each))
+    }
+
+    fn remove(
+        &mut self,
+        keys: &[String],
+        how: DeleteMissing,
+        at: Timestamp,
+    ) -> Result<(), TargetError> {
+        self.open_page()?;
+        let key: Vec<&Column> =
+            self.schema.primary_key.iter().map(|&index| &self.schema.columns[index]).collect();
+        let table = self.destination();
+        let removed = match how {
+            DeleteMissing::Soft => current::mark(self.db()?, &table, &key, keys, at),
+            DeleteMissing::Hard => current::delete(self.db()?, &table, &key, keys),
+        };
+        self.told(removed)?;
+        // The table may have got the column that marks: the statement has to know it.
+        self.upsert = None;
         Ok(())
     }
 

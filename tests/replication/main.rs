@@ -6,6 +6,7 @@
 //! modules are the themes.
 
 mod complete;
+mod deletes;
 mod discover;
 mod exits;
 mod faults;
@@ -20,4 +21,5 @@ mod refusals;
 mod secrets;
 mod state;
 mod support;
+mod verify;
 mod weather;

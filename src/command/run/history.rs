@@ -15,7 +15,7 @@ pub(super) fn narrowed(
     replication: &Replication,
     state: &StateStore,
 ) -> Result<Option<Options>, Failure> {
-    let Options { mode, range, max_wait, only_failed, .. } = *options;
+    let Options { mode, range, max_wait, only_failed, may_lack_rows, .. } = *options;
     let chosen = jobs::chosen(replication, options)?;
     let mut streams: Vec<String> = chosen.iter().map(|stream| stream.name.clone()).collect();
     if only_failed {
@@ -29,7 +29,7 @@ pub(super) fn narrowed(
             return Ok(None);
         }
     }
-    Ok(Some(Options { streams, only_failed, mode, range, max_wait }))
+    Ok(Some(Options { streams, only_failed, mode, range, max_wait, may_lack_rows }))
 }
 
 fn none_failed(last: Option<&Run>) -> String {
@@ -43,7 +43,7 @@ fn none_failed(last: Option<&Run>) -> String {
 
 /// Remembers a run; one that cannot be remembered is still a run. A mistake in what was
 /// typed or configured is none.
-pub(super) fn record(state: &StateStore, plan: &Plan, outcomes: Result<&[Outcome], &Failure>) {
+pub(super) fn record(plan: &Plan, outcomes: Result<&[Outcome], &Failure>) {
     let (exit, streams) = match outcomes {
         Ok(outcomes) => (exit_of(outcomes), outcomes.iter().map(of_outcome).collect()),
         Err(failure) if failure.exit == Exit::Usage => return,
@@ -52,10 +52,10 @@ pub(super) fn record(state: &StateStore, plan: &Plan, outcomes: Result<&[Outcome
     crash_point!("before the history");
     let started = plan.begun;
     let run = Run { started, ended: Timestamp::now(), exit_code: exit.code(), streams };
-    if let Err(err) = state.record_run(&run) {
+    if let Err(err) = plan.state.record_run(&run) {
         tracing::warn!(%err, "the run is not in the history");
     }
-    jobs::keep_copy(state);
+    jobs::keep_copy(&plan.state);
 }
 
 fn of_outcome(outcome: &Outcome) -> RunStream {

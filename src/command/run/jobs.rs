@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Options;
+use super::{Options, Plan};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Mode, Posthog, Replication, StreamConfig, TargetConnection};
 use crate::cursor::{Position, Timestamp};
@@ -12,7 +12,6 @@ use crate::error::{Exit, Failure};
 use crate::plan::Wish;
 use crate::runner::{Job, stream_key};
 use crate::spec::endpoint::Endpoint;
-use crate::spec::registry::Registry;
 use crate::state::store::{StateError, StateFault, StateStore};
 use crate::state::{Agreement, compare};
 use crate::target::{self, Opening, Place, Recall};
@@ -22,23 +21,16 @@ const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// Opens every stream's target and compares it with the state. Stops at the first thing that
 /// would make a run unsafe.
-pub(super) fn prepare(
-    registry: &Registry,
-    replication: &Replication,
-    options: &Options,
-    source: &Posthog,
-    target: &TargetConnection,
-    state: &StateStore,
-    now: Timestamp,
-) -> Result<Vec<Job>, Failure> {
+pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
+    let Plan { registry, replication, options, source, target, state, begun, .. } = plan;
     let (place, label) = (place(target), target.label());
     let streams = chosen(replication, options)?;
     refuse_shared_tables(&streams, &place)?;
     let mut jobs = Vec::new();
     for config in streams {
         let Some(endpoint) = registry.find(&config.name) else { continue };
-        let wish = wish(config, endpoint, options, source, now)?;
-        jobs.push(job(config, endpoint, wish, source, (&place, &label), state)?);
+        let wish = wish(config, endpoint, options, source, *begun)?;
+        jobs.push(job(config, endpoint, wish, source, (&place, &label, options), state)?);
     }
     Ok(jobs)
 }
@@ -112,11 +104,12 @@ fn wish(
     check_columns(config, endpoint)?;
     Ok(Wish {
         mode,
-        range: options.range,
+        ranges: options.range.into_iter().collect(),
         anchor: source.inputs.anchor_date.unwrap_or_else(|| now.minus(A_YEAR)),
         select: config.select.clone(),
         lookback: config.lookback.or(source.inputs.lookback),
         lookback_every: source.inputs.lookback_every,
+        delete_missing: config.delete_missing,
     })
 }
 
@@ -152,7 +145,7 @@ fn job(
     endpoint: &Arc<Endpoint>,
     wish: Wish,
     source: &Posthog,
-    (place, label): (&Place, &str),
+    (place, label, options): (&Place, &str, &Options),
     state: &StateStore,
 ) -> Result<Job, Failure> {
     let mut endpoint = Arc::clone(endpoint);
@@ -165,10 +158,16 @@ fn job(
     let opening = Opening { key: &key, object: &config.object, schema: Arc::new(schema) };
     let failed = |err| Failure::of_target(&endpoint.stream, &err);
     let mut target = target::open(place, &opening).map_err(failed)?;
-    let recall = target.recall().map_err(failed)?;
+    let recall = match (target.recall().map_err(failed)?, place) {
+        // Rows of a table can be written again; a file that was changed stays damaged.
+        (Recall::Damaged(found, _), Place::Sqlite { .. }) if options.may_lack_rows => {
+            Recall::Found(found)
+        }
+        (recall, _) => recall,
+    };
     crash_point!("target recalled");
     let checkpoint = agree(&endpoint, &wish, &key, state, &recall)?;
-    Ok(Job { endpoint, wish, target, checkpoint })
+    Ok(Job { endpoint, wish, target, checkpoint, wrong: None })
 }
 
 /// The checkpoint that state and target agree on. A mode that loads everything anew needs none.

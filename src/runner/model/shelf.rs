@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::checkpoint::Checkpoint;
-use crate::cursor::Position;
+use crate::config::DeleteMissing;
+use crate::cursor::{Position, Timestamp};
 use crate::record::batch::Batch;
-use crate::target::{Load, Recall, Replay, Target, TargetError, Written};
+use crate::target::{Load, Recall, Replay, Scan, Shown, Target, TargetError, Written};
 
 /// What a target holds, by the events' numbers.
 #[derive(Default)]
@@ -79,6 +80,14 @@ impl Target for Memory {
 
     fn abandon(&mut self) -> Result<(), TargetError> {
         self.shelf().page.clear();
+        Ok(())
+    }
+
+    fn scan(&mut self, _: &Scan<'_>, _: &mut dyn FnMut(&Shown<'_>)) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn remove(&mut self, _: &[String], _: DeleteMissing, _: Timestamp) -> Result<(), TargetError> {
         Ok(())
     }
 

@@ -32,7 +32,7 @@ pub(in crate::sandbox) fn uuid_text(bits: u128) -> String {
     uuid::Uuid::from_u128(bits).to_string()
 }
 
-/// A 63-bit digest of a text (FNV-1a, then mixed): what stands in for cityHash64.
+/// A 63-bit digest of a text (FNV-1a, then mixed).
 pub(in crate::sandbox) fn digest(text: &[u8]) -> i64 {
     let hash = text.iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)

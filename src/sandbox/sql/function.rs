@@ -57,7 +57,7 @@ const FUNCTIONS: &[(&str, usize, usize)] = &[
     ("minus", 2, 2),
     ("modulo", 2, 2),
     ("intDiv", 2, 2),
-    ("cityHash64", 1, 8),
+    ("cityHash64", 1, 1),
     ("MD5", 1, 1),
     ("hex", 1, 1),
     ("JSONExtractString", 2, 2),
@@ -110,6 +110,7 @@ fn aggregate(name: &str, is_distinct: bool, typed: &[Typed]) -> Option<Typed> {
             let keys: Vec<String> = all.iter().map(|text| format!("quote({text})")).collect();
             (format!("COUNT(DISTINCT {})", keys.join(" || ',' || ")), Type::Int)
         }
+        "sum" if kind == Type::Hash => (format!("hog_sum({one})"), kind),
         "min" | "max" | "sum" => (format!("{name}({distinct}{one})"), kind),
         "sumIf" => (format!("SUM(CASE WHEN {} THEN {one} ELSE 0 END)", all[1]), kind),
         "avg" => (format!("avg({one})"), Type::Float),
@@ -161,7 +162,7 @@ fn scalar(translator: &mut Translator, name: &str, typed: &[Typed]) -> Typed {
         "empty" => (format!("({one} = '')"), Type::Int),
         "notEmpty" => (format!("({one} <> '')"), Type::Int),
         "not" => (format!("(NOT {one})"), Type::Int),
-        "cityHash64" => (format!("hog_hash({all})"), Type::Int),
+        "cityHash64" => (format!("hog_hash({one})"), Type::Hash),
         "MD5" => (format!("hog_md5({one})"), Type::Text),
         "hex" => (format!("hex({one})"), Type::Text),
         _ => (format!("json_extract({one}, '$.\"' || {} || '\"')", texts[1]), Type::Text),
@@ -257,6 +258,7 @@ fn shown(sql: &str, kind: Type) -> String {
         Type::Time(0) | Type::Text | Type::Uuid | Type::Date | Type::Null => sql.to_owned(),
         Type::Time(zone) => format!("hog_shift({sql}, {zone})"),
         Type::Int | Type::Float => format!("CAST({sql} AS TEXT)"),
+        Type::Hash => format!("hog_digits({sql})"),
     }
 }
 

@@ -6,7 +6,8 @@ use rusqlite::{Connection, Result};
 
 use super::md5;
 use crate::cursor::Timestamp;
-use crate::sandbox::data::{chance, event};
+use crate::record::city;
+use crate::sandbox::data::event;
 use crate::sandbox::time::{self, MINUTE};
 
 const FLAGS: FunctionFlags = FunctionFlags::SQLITE_UTF8.union(FunctionFlags::SQLITE_DETERMINISTIC);
@@ -26,15 +27,49 @@ pub(super) fn load(connection: &Connection, seed: u64) -> Result<()> {
             _ => text,
         }))
     })?;
-    connection.create_scalar_function("hog_hash", -1, FLAGS, |context| {
-        let parts: Result<Vec<String>> =
-            (0..context.len()).map(|at| context.get::<String>(at)).collect();
-        Ok(chance::digest(parts?.join("\u{1}").as_bytes()))
-    })?;
+    of_hashes(connection)?;
     connection.create_scalar_function("hog_md5", 1, FLAGS, |context| {
         Ok(md5::digest(context.get::<String>(0)?.as_bytes()).to_vec())
     })?;
     connection.create_aggregate_function("hog_xor", 1, FLAGS, Xor)
+}
+
+/// Those of 64 bits, which SQLite takes for a number that may be negative.
+fn of_hashes(connection: &Connection) -> Result<()> {
+    connection.create_scalar_function("hog_hash", 1, FLAGS, |context| {
+        Ok(city::hash64(context.get::<String>(0)?.as_bytes()).cast_signed())
+    })?;
+    connection.create_scalar_function("hog_digits", 1, FLAGS, |context| {
+        Ok(context.get::<i64>(0)?.cast_unsigned().to_string())
+    })?;
+    connection.create_scalar_function("hog_unsigned", 1, FLAGS, |context| {
+        let bits = match context.get_raw(0) {
+            ValueRef::Integer(bits) => bits.cast_unsigned(),
+            // Constants beyond 63 bits are read as floating.
+            ValueRef::Real(number) => number as u64,
+            _ => return Ok(None),
+        };
+        Ok(Some((bits ^ (1 << 63)).cast_signed()))
+    })?;
+    connection.create_aggregate_function("hog_sum", 1, FLAGS, Sum)
+}
+
+/// `sum` of 64 bits, which goes round.
+struct Sum;
+
+impl Aggregate<i64, i64> for Sum {
+    fn init(&self, _: &mut Context<'_>) -> Result<i64> {
+        Ok(0)
+    }
+
+    fn step(&self, context: &mut Context<'_>, sum: &mut i64) -> Result<()> {
+        *sum = sum.wrapping_add(context.get::<i64>(0)?);
+        Ok(())
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, sum: Option<i64>) -> Result<i64> {
+        Ok(sum.unwrap_or(0))
+    }
 }
 
 /// Those that look at instants.

@@ -21,6 +21,7 @@ pub(super) fn cell(json: &mut Vec<u8>, value: ValueRef<'_>, kind: Type, is_old: 
         (ValueRef::Text(text) | ValueRef::Blob(text), _) => {
             return string(json, &String::from_utf8_lossy(text));
         }
+        (ValueRef::Integer(bits), Type::Hash) => bits.cast_unsigned().to_string(),
         (ValueRef::Integer(number), _) => number.to_string(),
         (ValueRef::Real(number), _) => json!(number).to_string(),
         (ValueRef::Null, _) => "null".to_owned(),

@@ -14,6 +14,8 @@ use crate::sandbox::time;
 pub(super) enum Type {
     /// A whole number.
     Int,
+    /// A hash: 64 bits, kept as SQLite's integer that has them.
+    Hash,
     /// Any number.
     Float,
     /// A text.
@@ -33,6 +35,7 @@ impl Type {
     pub(super) fn name(self) -> String {
         match self {
             Self::Int => "Int64".to_owned(),
+            Self::Hash => "UInt64".to_owned(),
             Self::Float => "Float64".to_owned(),
             Self::Text => "String".to_owned(),
             Self::Uuid => "UUID".to_owned(),
@@ -309,6 +312,9 @@ impl Translator {
         let (one, other) = (self.kind(left)?, self.kind(right)?);
         let left = self.beside(left, other)?;
         let right = self.beside(right, one)?;
+        if one == Type::Hash || other == Type::Hash {
+            return Ok((format!("hog_unsigned({left})"), format!("hog_unsigned({right})")));
+        }
         if one == Type::Uuid || other == Type::Uuid {
             return Ok((format!("hog_uuid({left})"), format!("hog_uuid({right})")));
         }

@@ -106,6 +106,12 @@ fn folder_rows(folder: &Path, columns: &[&str]) -> Vec<String> {
             lines.push((texts.get("at").cloned().flatten(), seq, texts));
         }
     }
+    let id = |line: &Line| line["id"].clone().unwrap_or_default();
+    let gone_at = |(_, seq, line): &(_, u64, Line)| {
+        line.contains_key("_hogline_deleted_at").then(|| (id(line), *seq))
+    };
+    let gone: Vec<(String, u64)> = lines.iter().filter_map(gone_at).collect();
+    lines.retain(|(_, seq, line)| gone.iter().all(|(key, at)| *key != id(line) || at < seq));
     lines.sort_by_key(|(at, seq, _)| (at.clone(), *seq));
     let mut rows: BTreeMap<(u64, Option<String>), Line> = BTreeMap::new();
     for (_, seq, line) in lines {

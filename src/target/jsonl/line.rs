@@ -11,6 +11,10 @@ use crate::record::repair::Repairs;
 use crate::record::split::{Layout, NotJson, Placement, Splitter, Verdict};
 use crate::record::value::Value;
 use crate::schema::{ColumnType, Schema};
+use crate::target::DELETED_AT;
+
+/// The field that numbers lines: of two with one key the later one has more.
+pub(super) const SEQ: &str = "_hogline_seq";
 
 /// How many lines are read into one batch.
 const ROWS_READ: usize = 1_000;
@@ -53,7 +57,7 @@ impl Shape {
             row.write_json(*index, repairs, line);
         }
         if let Some(seq) = seq {
-            line.extend_from_slice(format!(",\"_hogline_seq\":{seq}").as_bytes());
+            line.extend_from_slice(format!(",\"{SEQ}\":{seq}").as_bytes());
         }
         match line.first_mut() {
             Some(comma) => *comma = b'{',
@@ -86,14 +90,38 @@ fn escape_newlines(line: &mut Vec<u8>) {
     }
 }
 
-/// Reads the rows of a file back.
+/// Puts the line of a row that is gone in place of what `line` held: its key, and when.
+pub(super) fn write_gone(
+    schema: &Schema,
+    parts: &[String],
+    seq: u64,
+    at: Timestamp,
+    line: &mut Vec<u8>,
+) {
+    let mut fields = Vec::new();
+    for (&index, part) in schema.primary_key.iter().zip(parts) {
+        let column = &schema.columns[index];
+        let name = serde_json::Value::from(column.name.as_str());
+        let is_bare = matches!(column.kind, ColumnType::Bigint | ColumnType::Bool)
+            && serde_json::from_str::<serde_json::Value>(part).is_ok();
+        let text = serde_json::Value::from(part.as_str());
+        fields.push(if is_bare { format!("{name}:{part}") } else { format!("{name}:{text}") });
+    }
+    line.clear();
+    let fields = fields.join(",");
+    let end = format!("{{{fields},\"{SEQ}\":{seq},\"{DELETED_AT}\":\"{at}\"}}\n");
+    line.extend_from_slice(end.as_bytes());
+}
+
+/// Reads the rows of a file back; fields without a column become one, or are passed over.
 pub(super) fn read(
     path: &Path,
     schema: &Arc<Schema>,
+    add_undeclared: bool,
     take: &mut dyn FnMut(&Batch),
 ) -> io::Result<()> {
     let broken = |err: NotJson| io::Error::new(io::ErrorKind::InvalidData, err.to_string());
-    let fields = Placement::ByName { leave_out: Vec::new(), add_undeclared: false };
+    let fields = Placement::ByName { leave_out: Vec::new(), add_undeclared };
     let mut splitter = Splitter::new(Layout::Rows("lines".into()), fields, Arc::clone(schema));
     let mut feed = |bytes: &[u8], is_full: usize| {
         splitter.feed(bytes, &mut |_| Verdict::Keep).map_err(broken)?;

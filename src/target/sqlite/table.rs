@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use crate::schema::{ColumnType, Schema};
+use crate::target::DELETED_AT;
 
 /// A name as SQL wants it, whatever it holds.
 pub(super) fn quote(name: &str) -> String {
@@ -52,6 +53,19 @@ pub(super) fn make_room(db: &Connection, table: &str, schema: &Schema) -> Result
         }
     }
     Ok(())
+}
+
+/// Whether rows of a table with these columns can be marked as gone.
+pub(super) fn can_mark(columns: &[Existing]) -> bool {
+    columns.iter().any(|column| column.name == DELETED_AT)
+}
+
+/// Sees that rows of a table can be marked as gone.
+pub(super) fn make_markable(db: &Connection, table: &str) -> Result<()> {
+    if can_mark(&columns(db, table)?) {
+        return Ok(());
+    }
+    add_column(db, table, DELETED_AT, "TEXT")
 }
 
 fn add_column(db: &Connection, table: &str, name: &str, kind: &str) -> Result<()> {

@@ -15,8 +15,8 @@ use crate::record::batch::{Batch, Row};
 use crate::record::repair::Repairs;
 use crate::record::value::Value;
 use crate::schema::{ColumnType, Schema};
-use crate::target::Written;
 use crate::target::sqlite::table::{key_names, quote};
+use crate::target::{DELETED_AT, Written};
 
 /// Notices when a row meets another under its key: the statement calls it then.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +47,8 @@ pub(super) struct Upsert {
 }
 
 impl Upsert {
-    pub(super) fn new(table: &str, schema: &Arc<Schema>) -> Self {
+    /// For a table whose rows may be marked as gone, or may not.
+    pub(super) fn new(table: &str, schema: &Arc<Schema>, may_be_gone: bool) -> Self {
         let is_key = |index: &usize| schema.primary_key.contains(index);
         let known = |index: &usize| schema.columns[*index].is_known();
         let columns: Vec<usize> =
@@ -60,7 +61,9 @@ impl Upsert {
         let others: Vec<String> = columns.iter().filter(|index| !is_key(index)).map(name).collect();
         let newest: Vec<String> =
             schema.newest_by.iter().filter(|index| known(index)).map(name).collect();
-        let sql = insert + &conflict(&quote(table), &key_names(schema), &others, &newest);
+        let conflict =
+            Conflict { table: &quote(table), others: &others, newest: &newest, may_be_gone };
+        let sql = insert + &conflict.sql(&key_names(schema));
         Self { schema: Arc::clone(schema), sql, columns }
     }
 
@@ -101,33 +104,66 @@ impl Upsert {
     }
 }
 
-/// What happens to a row whose key is there; nothing to say where there is no key.
-fn conflict(table: &str, key: &[String], others: &[String], newest: &[String]) -> String {
-    if key.is_empty() {
-        return String::new();
+/// A row whose key is there.
+struct Conflict<'a> {
+    table: &'a str,
+    /// The known columns that are not of the key.
+    others: &'a [String],
+    /// Those of them that tell which copy is newer.
+    newest: &'a [String],
+    may_be_gone: bool,
+}
+
+impl Conflict<'_> {
+    /// What happens to it; nothing to say where there is no key.
+    fn sql(&self, key: &[String]) -> String {
+        if key.is_empty() {
+            return String::new();
+        }
+        let target = format!(" ON CONFLICT ({}) DO ", key.join(","));
+        let set: Vec<String> = self
+            .others
+            .iter()
+            .map(|name| format!("{name} = excluded.{name}"))
+            .chain(self.may_be_gone.then(|| format!("{DELETED_AT} = NULL")))
+            .collect();
+        if set.is_empty() {
+            return target + "NOTHING";
+        }
+        let mut conditions = vec![self.either_gone(self.differs()), "_hogline_met()".to_owned()];
+        conditions.extend(self.is_not_older().map(|newer| self.either_gone(newer)));
+        format!("{target}UPDATE SET {} WHERE {}", set.join(","), conditions.join(" AND "))
     }
-    let target = format!(" ON CONFLICT ({}) DO ", key.join(","));
-    if others.is_empty() {
-        return target + "NOTHING";
+
+    /// A condition that does not matter to a row that was marked: it is there again.
+    fn either_gone(&self, condition: String) -> String {
+        let table = self.table;
+        match self.may_be_gone {
+            true => format!("({condition} OR {table}.{DELETED_AT} IS NOT NULL)"),
+            false => condition,
+        }
     }
-    let both = |shape: fn(&str, &str) -> String, names: &[String]| {
-        let side = |of: &str| names.iter().map(|n| shape(of, n)).collect::<Vec<_>>().join(",");
-        (side("excluded"), side(table))
-    };
-    let set: Vec<String> = others.iter().map(|n| format!("{n} = excluded.{n}")).collect();
+
     // Row values, not a chain of OR: SQLite bounds an expression's depth.
-    let (incoming, stored) = both(|of, name| format!("{of}.{name}"), others);
-    let mut sql = format!(
-        "{target}UPDATE SET {} WHERE ({stored}) IS NOT ({incoming}) AND _hogline_met()",
-        set.join(",")
-    );
-    if !newest.is_empty() {
+    fn differs(&self) -> String {
+        if self.others.is_empty() {
+            return "FALSE".into();
+        }
+        let side = |of: &str| self.side(of, self.others, |of, name| format!("{of}.{name}"));
+        format!("({}) IS NOT ({})", side(self.table), side("excluded"))
+    }
+
+    fn is_not_older(&self) -> Option<String> {
         let lowest_null =
             |of: &str, name: &str| format!("{of}.{name} IS NOT NULL, ifnull({of}.{name}, '')");
-        let (incoming, stored) = both(lowest_null, newest);
-        sql += &format!(" AND ({incoming}) >= ({stored})");
+        let side = |of: &str| self.side(of, self.newest, lowest_null);
+        (!self.newest.is_empty())
+            .then(|| format!("({}) >= ({})", side("excluded"), side(self.table)))
     }
-    sql
+
+    fn side(&self, of: &str, names: &[String], shape: fn(&str, &str) -> String) -> String {
+        names.iter().map(|name| shape(of, name)).collect::<Vec<_>>().join(",")
+    }
 }
 
 /// Gives a value to a parameter, as a column of this type keeps it.

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, Result, Statement};
 
 use crate::checkpoint::Checkpoint;
+use crate::record::keys;
 use crate::record::value::{self, Value};
 use crate::schema::{Column, Schema};
 use crate::target::sqlite::{table, upsert};
@@ -55,22 +56,38 @@ pub(super) fn missing_column(
 
 /// Whether the row with a key is there.
 fn holds(db: &Connection, table: &str, key: &[&Column], witness: &str) -> Result<bool> {
-    let parts: Vec<Option<String>> = serde_json::from_str(witness).unwrap_or_default();
+    let parts = keys::parts(witness);
     if parts.len() != key.len() {
         return Ok(false);
     }
+    let sql = format!("SELECT 1 FROM {} WHERE {}", table::quote(table), is_row(table, key));
+    let mut statement = db.prepare(&sql)?;
+    bind_key(&mut statement, 1, key, parts)?;
+    let found = statement.raw_query().next()?.is_some();
+    Ok(found)
+}
+
+/// The condition that a row has a key whose parts are parameters.
+pub(super) fn is_row(table: &str, key: &[&Column]) -> String {
     let table = table::quote(table);
     // With the table's name before it: a lone "name" that is no column would be a text.
     let test = |column: &&Column| format!("{table}.{} = ?", table::quote(&column.name));
-    let tests = key.iter().map(test).collect::<Vec<_>>().join(" AND ");
-    let mut statement = db.prepare(&format!("SELECT 1 FROM {table} WHERE {tests}"))?;
-    for (place, (part, column)) in parts.into_iter().zip(key).enumerate() {
-        let value = match part.unwrap_or_default() {
+    key.iter().map(test).collect::<Vec<_>>().join(" AND ")
+}
+
+/// Gives the parts of a key to the parameters from `place` on.
+pub(super) fn bind_key(
+    statement: &mut Statement<'_>,
+    place: usize,
+    key: &[&Column],
+    parts: Vec<String>,
+) -> Result<()> {
+    for (nth, (part, column)) in parts.into_iter().zip(key).enumerate() {
+        let value = match part {
             empty if empty.is_empty() => Value::Text("".into()),
             text => value::convert_text(text.into(), column.kind).0,
         };
-        upsert::bind_value(&mut statement, place + 1, &value, column.kind)?;
+        upsert::bind_value(statement, place + nth, &value, column.kind)?;
     }
-    let found = statement.raw_query().next()?.is_some();
-    Ok(found)
+    Ok(())
 }

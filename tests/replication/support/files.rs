@@ -37,6 +37,12 @@ pub(super) fn rows(root: &Path, stream: &str) -> Vec<Row> {
     let comparison = comparison(&manifest, stream);
     let names = names(&manifest).into_iter();
     let mut lines: Vec<Row> = names.flat_map(|name| lines_of(&folder.join(name))).collect();
+    let seq = |line: &Row| line.get("_hogline_seq").and_then(Value::as_u64);
+    let gone = lines.iter().filter(|line| line.contains_key("_hogline_deleted_at"));
+    let gone: Vec<_> = gone.map(|line| (comparison.key_of(line), seq(line))).collect();
+    lines.retain(|line| {
+        gone.iter().all(|(key, at)| *key != comparison.key_of(line) || seq(line) > *at)
+    });
     lines.sort_by_key(|line| {
         (comparison.age_of(line), line.get("_hogline_seq").and_then(Value::as_u64))
     });

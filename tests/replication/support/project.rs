@@ -268,6 +268,11 @@ impl Project {
         self.spawns(shell, &[&RUN, options].concat(), |_| {}).ends()
     }
 
+    /// Verifies the replication, with more options.
+    pub(crate) fn verifies(&self, options: &[&str]) -> Ran {
+        self.hogline(&[&["verify", "-r", "replication.yaml"], options].concat())
+    }
+
     /// Runs any command of the program in the folder.
     pub(crate) fn hogline(&self, arguments: &[&str]) -> Ran {
         self.starts_command(arguments).ends()
