@@ -113,7 +113,10 @@ impl Reader<'_> {
     fn check_sql(&self, request: &Request, answer: Answer) -> Result<Answer, FetchError> {
         match answer.envelope.text("error") {
             Some(error) => Err(self.contract(request, format!("the query failed: {error}"))),
-            None => Ok(answer),
+            None => {
+                self.dialect.note_answer();
+                Ok(answer)
+            }
         }
     }
 

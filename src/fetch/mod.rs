@@ -130,11 +130,17 @@ pub struct SqlDialect {
     modifiers: AtomicBool,
     /// Whether the log says already that SQL is not open to us.
     told: AtomicBool,
+    /// Whether it answered a question, so that it is open to us.
+    answered: AtomicBool,
 }
 
 impl Default for SqlDialect {
     fn default() -> Self {
-        Self { modifiers: AtomicBool::new(true), told: AtomicBool::new(false) }
+        Self {
+            modifiers: AtomicBool::new(true),
+            told: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+        }
     }
 }
 
@@ -315,6 +321,15 @@ impl SqlDialect {
         if !path.is_sql() || !self.told.swap(true, Ordering::Relaxed) {
             tracing::info!("cannot read by `{}` ({err}): reading by `{}`", path.name, next.name);
         }
+    }
+
+    /// Whether it answered any question so far.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    fn note_answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     fn has_modifiers(&self) -> bool {

@@ -82,6 +82,15 @@ fn stopped(posthog: &PostHog, project: &Project, signal: &str) -> Ran {
     running.ends()
 }
 
+/// A server with little of everything.
+fn small() -> PostHog {
+    PostHog::playing(|options| {
+        options.events = 100;
+        options.persons = 20;
+        options.recordings = 10;
+    })
+}
+
 /// A replication of events and cohorts that ran once, an hour ago.
 fn that_ran(posthog: &PostHog) -> Project {
     let project = Project::incremental(posthog, &["events", "cohorts"]);
@@ -94,7 +103,7 @@ fn that_ran(posthog: &PostHog) -> Project {
 #[test]
 fn every_exit_code_comes_with_its_cause_and_its_way_out() {
     for (situation, (code, words, fix)) in ENDINGS {
-        let posthog = PostHog::start();
+        let posthog = small();
         let project = that_ran(&posthog);
 
         let told = situation(&posthog, project).exits(code).says(words);
@@ -106,7 +115,7 @@ fn every_exit_code_comes_with_its_cause_and_its_way_out() {
 
 #[test]
 fn a_termination_is_told_from_an_interruption() {
-    let posthog = PostHog::start();
+    let posthog = small();
     let project = that_ran(&posthog);
 
     stopped(&posthog, &project, "TERM").exits(143).says("stopped");
@@ -121,7 +130,7 @@ fn a_stream_that_fails_does_not_stop_the_others() {
         FaultKind::Throttled(Some(3600)),
         FaultKind::Redirect("https://example.com/".into()),
     ] {
-        let posthog = PostHog::start();
+        let posthog = small();
         let project = Project::incremental(&posthog, &everything).with_input("max_wait: 0s");
         posthog.fault(Fault::on("/actions/", kind.clone()));
 
@@ -137,7 +146,7 @@ fn a_stream_that_fails_does_not_stop_the_others() {
 
 #[test]
 fn only_the_streams_that_failed_are_run_again() {
-    let posthog = PostHog::start();
+    let posthog = small();
     let project = Project::incremental(&posthog, &["events", "cohorts", "actions", "insights"]);
     project.run_with(&["--only-failed"]).succeeds().says("nothing to do");
     assert_eq!(posthog.log(), []);
@@ -171,7 +180,7 @@ fn only_the_streams_that_failed_are_run_again() {
 
 #[test]
 fn a_run_that_could_not_begin_failed_in_all_its_streams() {
-    let posthog = PostHog::start();
+    let posthog = small();
     let project = Project::incremental(&posthog, &["cohorts", "actions"]);
     posthog.fault(Fault::on("", FaultKind::Status(401, String::new())));
     project.run().exits(4);

@@ -1,8 +1,6 @@
 //! The same promises for folders of JSON lines.
 
-use hogline::sandbox::{Fault, FaultKind};
-
-use crate::support::{DAY, EVERYTHING, MINUTE, PATIENCE, PostHog, Project};
+use crate::support::{DAY, EVERYTHING, MINUTE, PostHog, Project};
 
 #[test]
 fn every_stream_arrives_exactly() {
@@ -49,27 +47,4 @@ fn a_full_refresh_drops_what_was_deleted() {
 
     project.files_hold_exactly(&posthog, "cohorts");
     project.files_hold_exactly(&posthog, "events");
-}
-
-#[test]
-fn a_run_killed_anywhere_is_finished_by_the_next() {
-    let posthog = PostHog::playing(|options| {
-        options.events = 1000;
-        options.sql_cap = 100;
-    });
-    for n in [2, 5, 9, 14, 22, 30] {
-        let project = Project::of_everything(&posthog).into_files();
-        posthog.clear_log();
-        posthog.fault(Fault::on("", FaultKind::Slow(60 * PATIENCE)).nth(&[n]));
-        let running = project.starts();
-        posthog.until("the request came", |sandbox| sandbox.log().len() >= n);
-        running.dies();
-        posthog.clear_faults();
-
-        project.run().succeeds();
-
-        for stream in EVERYTHING {
-            project.files_hold_exactly(&posthog, stream);
-        }
-    }
 }

@@ -154,13 +154,19 @@ impl Ground {
 
     /// Epoch and sequence of the stream's checkpoint in the state.
     fn in_state(&self, project: &Project) -> Option<(String, i64)> {
-        checkpoint(&project.path("state/hogline.db"), "checkpoints", self.stream)
+        // What waits for a reset is no claim any more.
+        let held = "checkpoints WHERE edits = '[]' AND";
+        checkpoint(&project.path("state/hogline.db"), held, self.stream)
     }
 
     /// The same in the target.
     fn in_target(&self, project: &Project) -> Option<(String, i64)> {
         if self.target != "jsonl" {
-            return checkpoint(&project.path("posthog.db"), "_hogline_checkpoints", self.stream);
+            return checkpoint(
+                &project.path("posthog.db"),
+                "_hogline_checkpoints WHERE",
+                self.stream,
+            );
         }
         let path = project.path(&format!("out/posthog/{}/_manifest.json", self.stream));
         let manifest: Value = serde_json::from_slice(&std::fs::read(path).ok()?).unwrap();
@@ -169,14 +175,14 @@ impl Ground {
     }
 }
 
-/// Epoch and sequence of a stream's checkpoint in a table of a database; nothing where there
+/// Epoch and sequence of a stream's checkpoint in a table of a database, of such rows; nothing where there
 /// is no database, no table or no row.
-fn checkpoint(path: &std::path::Path, table: &str, stream: &str) -> Option<(String, i64)> {
+fn checkpoint(path: &std::path::Path, of: &str, stream: &str) -> Option<(String, i64)> {
     if !path.exists() {
         return None;
     }
     let database = Connection::open(path).unwrap();
-    let sql = format!("SELECT epoch, sequence FROM {table} WHERE stream = ?");
+    let sql = format!("SELECT epoch, sequence FROM {of} stream = ?");
     let mut statement = database.prepare(&sql).ok()?;
     statement.query_row([stream], |row| Ok((row.get(0)?, row.get(1)?))).ok()
 }

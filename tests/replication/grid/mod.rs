@@ -2,8 +2,9 @@
 //!
 //! A [`Fault`] is tried on every [`Ground`]: a target, a mode and a way of paging. After it,
 //! whatever it did, [`Ground::settles`] runs to the end and holds the copy against every
-//! promise. A plain test run tries a sample, the same in every run; with `HOGLINE_GRID=whole`
-//! all of it is tried. `tests/grid` does that, and puts the table into `docs/trust.md`.
+//! promise. A plain test run tries a sample of the cells, the same in every run; with
+//! `HOGLINE_GRID=cells` every cell is tried, and with `HOGLINE_GRID=whole` also every moment
+//! within it. `tests/grid` prints the table, and puts it into `docs/trust.md`.
 
 mod calm;
 mod crash;
@@ -47,12 +48,12 @@ impl Fault {
 /// Tries every fault of a group on every ground, or on one of each `share` of them, and
 /// leaves the group's table for those who print it.
 pub(crate) fn try_all(group: &str, share: usize, faults: &[Fault]) {
-    let is_whole = is_whole();
+    let tries_every_cell = is_whole() || is_wanted("cells");
     let mut table = String::new();
     for (n, fault) in faults.iter().enumerate() {
         for (m, ground) in Ground::all().iter().enumerate() {
             // Steps of another size than the rows: a sample meets every column.
-            if !is_whole && (n + m) % share != 0 {
+            if !tries_every_cell && (n + m) % share != 0 {
                 continue;
             }
             let tried = match ground.why_empty() {
@@ -64,7 +65,7 @@ pub(crate) fn try_all(group: &str, share: usize, faults: &[Fault]) {
                 Tried::Empty(why) => format!("empty\t{why}"),
             };
             let line = format!("{group}\t{}\t{ground}\t{result}", fault.name);
-            if is_whole {
+            if tries_every_cell {
                 // It takes long: tests keep what they print to themselves, this is seen at once.
                 std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap_or_default();
             }
@@ -76,9 +77,13 @@ pub(crate) fn try_all(group: &str, share: usize, faults: &[Fault]) {
     std::fs::write(folder.join(format!("{group}.tsv")), table).unwrap();
 }
 
-/// Whether all of the grid is wanted.
+/// Whether every moment, byte and write within a cell is to be tried.
 pub(crate) fn is_whole() -> bool {
-    std::env::var_os("HOGLINE_GRID").is_some_and(|value| value == "whole")
+    is_wanted("whole")
+}
+
+fn is_wanted(much: &str) -> bool {
+    std::env::var_os("HOGLINE_GRID").is_some_and(|value| value == much)
 }
 
 /// Tries one cell; a panic in it is told with the cell's name.
