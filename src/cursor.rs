@@ -118,7 +118,8 @@ pub struct Open {
     pub done: Vec<Leg>,
     /// The walk in hand.
     pub leg: Option<Leg>,
-    /// The key of the last row that walk delivered; nothing at its beginning.
+    /// The key of the last row that walk delivered, or the place behind its last chunk; nothing
+    /// at its beginning.
     pub at: Option<Vec<String>>,
 }
 

@@ -18,7 +18,7 @@ impl Reader<'_> {
         arrived: Interval,
     ) -> Result<(), FetchError> {
         for day in self.days_with_arrivals(keyset, range, arrived).await? {
-            self.walk_key(keyset, Some(day), Some(arrived), None).await?;
+            self.walk_range(keyset, day, Some(arrived), None).await?;
         }
         Ok(())
     }
@@ -55,7 +55,12 @@ impl Reader<'_> {
     }
 }
 
-/// Counts by UTC day; `toDate` would count by the project's.
+/// The UTC day of a time; `toDate` would give the project's.
+pub(super) fn day_of(time: &str) -> String {
+    format!("substring(toString(toTimeZone({time}, 'UTC')), 1, 10)")
+}
+
+/// Counts by UTC day.
 fn arrivals_by_day(keyset: &Keyset, range: Interval, arrived: Interval) -> Query {
     let mut query = Query::default();
     let (time, arrival) =
@@ -63,8 +68,9 @@ fn arrivals_by_day(keyset: &Keyset, range: Interval, arrived: Interval) -> Query
     let happened = query.within(&time, ("from", "to"), range);
     let arrived = query.within(&arrival, ("arrived_from", "arrived_to"), arrived);
     query.text = format!(
-        "SELECT substring(toString(toTimeZone({time}, 'UTC')), 1, 10) AS day, count() FROM {} \
+        "SELECT {} AS day, count() FROM {} \
          WHERE {happened} AND {arrived} GROUP BY day ORDER BY day LIMIT 50000",
+        day_of(&time),
         keyset.from
     );
     query

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::chunks::Chunk;
 use super::join::Joined;
 use super::order::Order;
 use super::page::Watch;
@@ -18,15 +19,32 @@ use super::time_window::reached;
 use super::width::Width;
 use super::{Among, Answer, Delivery, FetchError, Reader};
 use crate::cursor::{Interval, Leg, Timestamp};
-use crate::http::{AskError, Request};
+use crate::http::Request;
 use crate::schema::{ColumnType, Schema};
-use crate::spec::endpoint::{Join, Keyset};
+use crate::spec::endpoint::{Chunks, Join, Keyset};
 
 /// A day's hours lie mixed in PostHog's store: less than a day costs as much as the day.
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// Below so few rows an answer a smaller page does not help either.
 pub(super) const SMALLEST_PAGE: u64 = 1000;
+
+/// A walk that is not over after so many rows goes on in chunks, where they are known: each of
+/// its pages, four by now, made the store read all that is left.
+const MANY_ROWS: u64 = 200_000;
+
+/// What of a table a walk reads.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Extent<'a> {
+    /// When its records happened.
+    pub(super) range: Option<Interval>,
+    /// When they arrived.
+    pub(super) arrived: Option<Interval>,
+    /// The chunk they lie in.
+    pub(super) inside: Option<(&'a Chunk, &'a Chunks)>,
+    /// Whether the walk may stop for chunks to go on.
+    pub(super) may_stop: bool,
+}
 
 impl Reader<'_> {
     /// Reads a leg in the order of the key.
@@ -37,22 +55,21 @@ impl Reader<'_> {
         at: Option<Vec<String>>,
     ) -> Result<(), FetchError> {
         match leg {
-            Leg::List { .. } => self.walk_key(keyset, None, None, at).await,
-            Leg::Range { range, arrived, .. } => {
-                self.walk_key(keyset, Some(range), arrived, at).await
-            }
+            Leg::List { .. } => self.walk_key(keyset, Extent::default(), at).await.map(drop),
+            Leg::Range { range, arrived, .. } => self.walk_range(keyset, range, arrived, at).await,
             Leg::Audit { range, arrived } => self.walk_audit(keyset, range, arrived).await,
         }
     }
 
+    /// Reads in the order of the key. Tells the time from which on chunks are the better way,
+    /// where it stops for that.
     pub(super) async fn walk_key(
         &mut self,
         keyset: &Keyset,
-        range: Option<Interval>,
-        arrived: Option<Interval>,
+        extent: Extent<'_>,
         at: Option<Vec<String>>,
-    ) -> Result<(), FetchError> {
-        let mut question = Question::new(keyset, range, arrived, at, self.path.page_size);
+    ) -> Result<Option<Timestamp>, FetchError> {
+        let mut question = Question::new(keyset, extent, at, self.path.page_size);
         if let Some(among) = self.among.clone() {
             question = question.among(among);
         }
@@ -65,12 +82,16 @@ impl Reader<'_> {
                 .within(question.window())
                 .holding(joined.is_some());
             let answer = match self.ask_sql(&request, &mut watch).await {
+                Err(err) if err.asks_too_much() && question.narrow() => continue,
+                Err(err) if err.asks_too_much() && extent.may_stop => {
+                    return Ok(Some(question.from));
+                }
                 Err(err) if err.asks_too_much() && question.ask_less() => continue,
                 other => other?,
             };
             let Some(last) = watch.into_last().map_err(|why| self.contract(&request, why))? else {
                 if question.skip_empty() {
-                    return Ok(());
+                    return Ok(None);
                 }
                 continue;
             };
@@ -78,7 +99,10 @@ impl Reader<'_> {
                 self.join_and_hand_on(joined, &last).await?;
             }
             question.advance(last, answer.rows);
-            self.deliver(question.key.clone()).await?;
+            self.deliver(question.at()).await?;
+            if extent.may_stop && question.received >= MANY_ROWS {
+                return Ok(Some(question.from));
+            }
         }
     }
 
@@ -147,6 +171,12 @@ impl Query {
         format!("{{{name}}}")
     }
 
+    /// A placeholder for a number.
+    pub(super) fn number(&mut self, name: &str, value: u64) -> String {
+        self.values.insert(name.to_owned(), value.into());
+        format!("{{{name}}}")
+    }
+
     /// A placeholder for an instant. Only a literal with its `Z` means the same in every
     /// project's zone and every version.
     pub(super) fn time(&mut self, name: &str, value: Timestamp) -> String {
@@ -168,8 +198,7 @@ impl Query {
 /// What to ask next.
 struct Question<'a> {
     keyset: &'a Keyset,
-    range: Option<Interval>,
-    arrived: Option<Interval>,
+    extent: Extent<'a>,
     among: Option<Among>,
     /// The last row received.
     key: Option<Vec<String>>,
@@ -179,23 +208,20 @@ struct Question<'a> {
     page: u64,
     /// How many rows the last answer had.
     rows: u64,
+    /// How many rows all answers had.
+    received: u64,
 }
 
 impl<'a> Question<'a> {
-    fn new(
-        keyset: &'a Keyset,
-        range: Option<Interval>,
-        arrived: Option<Interval>,
-        at: Option<Vec<String>>,
-        page: u64,
-    ) -> Self {
+    fn new(keyset: &'a Keyset, extent: Extent<'a>, at: Option<Vec<String>>, page: u64) -> Self {
+        let Extent { range, arrived, .. } = extent;
         let start = range.map_or(Timestamp::from_micros(0), |range| range.from);
         // Another way of reading leaves only a time: the walk goes on at that time.
         let from = if range.is_some() { reached(at.clone(), start) } else { start };
         let key = at.filter(|key| key.len() == keyset.key.len());
         let width = Width::at_least(DAY, 1);
         let width = if arrived.is_some() { width.widest() } else { width };
-        Self { keyset, range, arrived, among: None, key, from, width, page, rows: 0 }
+        Self { keyset, extent, among: None, key, from, width, page, rows: 0, received: 0 }
     }
 
     /// Only rows that are named; few, so that one window holds them all.
@@ -205,7 +231,7 @@ impl<'a> Question<'a> {
     }
 
     fn window(&self) -> Option<Interval> {
-        let range = self.range?;
+        let range = self.extent.range?;
         Some(Interval { from: self.from, to: self.width.end(self.from, range.to) })
     }
 
@@ -215,7 +241,7 @@ impl<'a> Question<'a> {
         if let (Some(time), Some(window)) = (&self.keyset.time, self.window()) {
             conditions.push(query.within(time, ("from", "to"), window));
         }
-        if let (Some(column), Some(arrived)) = (&self.keyset.arrival, self.arrived) {
+        if let (Some(column), Some(arrived)) = (&self.keyset.arrival, self.extent.arrived) {
             conditions.push(query.within(column, ("arrived_from", "arrived_to"), arrived));
         }
         if let Some(Among { column, values }) = &self.among {
@@ -228,13 +254,14 @@ impl<'a> Question<'a> {
                 places.join(", ")
             ));
         }
+        if let Some((chunk, chunks)) = self.extent.inside {
+            conditions.extend(chunk.bounds(self.keyset, chunks, &mut query));
+        }
         conditions.extend(self.after_key(schema, &mut query));
-        let wanted = self.keyset.select.iter().filter(|(name, _)| schema.index_of(name).is_some());
-        let select: Vec<&str> = wanted.map(|(_, expression)| expression.as_str()).collect();
         let order: Vec<&str> = self.keyset.key.iter().map(|(_, by)| by.as_str()).collect();
         query.text = format!(
             "SELECT {} FROM {} {}ORDER BY {} LIMIT {}",
-            select.join(", "),
+            selected(self.keyset, schema),
             self.keyset.from,
             where_all(&conditions),
             order.join(", "),
@@ -260,9 +287,18 @@ impl<'a> Question<'a> {
         })
     }
 
+    /// Where the walk stands, as it is stored.
+    fn at(&self) -> Option<Vec<String>> {
+        match (self.extent.inside, &self.key) {
+            (Some((chunk, _)), Some(key)) => Some(chunk.texts_inside(key)),
+            (_, key) => key.clone(),
+        }
+    }
+
     /// Goes on after the row with this key.
     fn advance(&mut self, last: Vec<String>, rows: u64) {
-        if self.range.is_some() {
+        self.received += rows;
+        if self.extent.range.is_some() {
             let from = reached(Some(last.clone()), self.from);
             // Two answers of one size: the server lowered the limit, both are full.
             let full = if rows == self.rows { rows } else { self.page };
@@ -274,18 +310,20 @@ impl<'a> Question<'a> {
 
     /// Goes on behind a window that is empty; true where that was the last one.
     fn skip_empty(&mut self) -> bool {
-        let Some((range, window)) = self.range.zip(self.window()) else { return true };
+        let Some((range, window)) = self.extent.range.zip(self.window()) else { return true };
         self.width.learn(0, self.page, window.length());
         self.from = window.to;
         self.key = None;
         window.to >= range.to
     }
 
-    /// Makes the next question smaller; false where it cannot be.
+    /// Makes the next window narrower; false where it cannot be.
+    fn narrow(&mut self) -> bool {
+        self.extent.range.is_some() && self.width.narrow()
+    }
+
+    /// Makes the next page smaller; false where it cannot be.
     fn ask_less(&mut self) -> bool {
-        if self.range.is_some() && self.width.narrow() {
-            return true;
-        }
         let before = self.page;
         self.page = (self.page / 2).max(SMALLEST_PAGE.min(self.page));
         self.page < before
@@ -298,9 +336,16 @@ pub(super) fn expression<'a>(keyset: &'a Keyset, column: &'a str) -> &'a str {
     found.map_or(column, |(_, expression)| expression)
 }
 
+/// What is selected: the columns that are wanted.
+pub(super) fn selected(keyset: &Keyset, schema: &Schema) -> String {
+    let wanted = keyset.select.iter().filter(|(name, _)| schema.index_of(name).is_some());
+    let select: Vec<&str> = wanted.map(|(_, expression)| expression.as_str()).collect();
+    select.join(", ")
+}
+
 /// Whether the question itself was refused, as servers of 2023 refuse `modifiers`.
 fn is_refused(asked: &Result<Answer, FetchError>) -> bool {
-    matches!(asked, Err(FetchError::Ask { source: AskError::Refused { status: 400, .. }, .. }))
+    asked.as_ref().is_err_and(FetchError::is_refusal)
 }
 
 /// The same query without modifiers, where it has any.

@@ -7,6 +7,7 @@
 //! is asked for when it is durable. Nothing in here has heard of a target.
 
 mod audit;
+mod chunks;
 mod cursor;
 mod join;
 mod keyset;
@@ -20,7 +21,7 @@ mod whole;
 mod width;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -117,6 +118,11 @@ impl FetchError {
         code.as_deref() == Some("invalid_choice")
     }
 
+    /// Whether the question itself is refused: it has something that this server does not know.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Ask { source: AskError::Refused { status: 400, .. }, .. })
+    }
+
     /// Whether a smaller question might be answered.
     fn asks_too_much(&self) -> bool {
         matches!(self, Self::Ask { source: AskError::TooMuch { .. }, .. })
@@ -128,6 +134,12 @@ impl FetchError {
 pub struct SqlDialect {
     /// Whether it accepts `modifiers`; servers of 2023 refuse a query that has them.
     modifiers: AtomicBool,
+    /// Whether it knows the functions that chunks are cut by; servers of 2023 do not.
+    hashes: AtomicBool,
+    /// The most rows that an answer had: the server lowers no `LIMIT` below this.
+    shown: AtomicU64,
+    /// The `LIMIT` to which the server lowers any larger one, as far as it was met.
+    cap: AtomicU64,
     /// Whether the log says already that SQL is not open to us.
     told: AtomicBool,
     /// Whether it answered a question, so that it is open to us.
@@ -138,6 +150,9 @@ impl Default for SqlDialect {
     fn default() -> Self {
         Self {
             modifiers: AtomicBool::new(true),
+            hashes: AtomicBool::new(true),
+            shown: AtomicU64::new(0),
+            cap: AtomicU64::new(u64::MAX),
             told: AtomicBool::new(false),
             answered: AtomicBool::new(false),
         }
@@ -334,6 +349,28 @@ impl SqlDialect {
 
     fn has_modifiers(&self) -> bool {
         self.modifiers.load(Ordering::Relaxed)
+    }
+
+    fn has_hashes(&self) -> bool {
+        self.hashes.load(Ordering::Relaxed)
+    }
+
+    fn forget_hashes(&self) {
+        self.hashes.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes that an answer had so many rows; tells the most that one had before.
+    fn has_shown(&self, rows: u64) -> u64 {
+        self.shown.fetch_max(rows, Ordering::Relaxed)
+    }
+
+    /// Notes that an answer was cut after so many rows.
+    fn was_cut_at(&self, rows: u64) {
+        self.cap.fetch_min(rows.max(1), Ordering::Relaxed);
+    }
+
+    fn cap(&self) -> u64 {
+        self.cap.load(Ordering::Relaxed)
     }
 
     fn forget_modifiers(&self) {

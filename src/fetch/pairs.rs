@@ -1,4 +1,4 @@
-//! Queries whose rows are a pair of texts, answered at once.
+//! Queries whose rows are a few texts, answered at once.
 
 use std::sync::Arc;
 
@@ -15,42 +15,54 @@ impl Reader<'_> {
         &mut self,
         query: &Query,
     ) -> Result<Vec<(String, String)>, FetchError> {
-        let request = self.sql_request(query);
-        let mut pairs = Pairs::default();
-        let records = std::mem::replace(&mut self.splitter, pair_splitter());
-        let asked = self.ask_sql(&request, &mut pairs).await;
-        self.splitter = records;
-        asked?;
-        match pairs.0.is_sorted() {
-            true => Ok(pairs.0),
-            false => Err(self.contract(&request, "rows are not in the order asked for")),
+        let rows = self.ask_texts(query).await?;
+        let pairs: Vec<_> = rows.into_iter().map(|[first, second]| (first, second)).collect();
+        match pairs.is_sorted() {
+            true => Ok(pairs),
+            false => {
+                let request = self.sql_request(query);
+                Err(self.contract(&request, "rows are not in the order asked for"))
+            }
         }
+    }
+
+    /// Asks a query of so many columns, in whatever order its rows come.
+    pub(super) async fn ask_texts<const COLUMNS: usize>(
+        &mut self,
+        query: &Query,
+    ) -> Result<Vec<[String; COLUMNS]>, FetchError> {
+        let request = self.sql_request(query);
+        let mut texts = Texts(Vec::new());
+        let records = std::mem::replace(&mut self.splitter, text_splitter(COLUMNS));
+        let asked = self.ask_sql(&request, &mut texts).await;
+        self.splitter = records;
+        asked.map(|_| texts.0)
     }
 }
 
-fn pair_splitter() -> Splitter {
-    let column = |name: &str| Column {
-        name: name.to_owned(),
+fn text_splitter(columns: usize) -> Splitter {
+    let column = |nth: usize| Column {
+        name: nth.to_string(),
         kind: ColumnType::Text,
         origin: Origin::Field,
     };
-    let columns = vec![column("first"), column("second")];
+    let placement = Placement::ByPosition((0..columns).collect());
+    let columns = (0..columns).map(column).collect();
     let schema = Arc::new(Schema { columns, ..Schema::default() });
-    Splitter::new(Layout::Rows("results".into()), Placement::ByPosition(vec![0, 1]), schema)
+    Splitter::new(Layout::Rows("results".into()), placement, schema)
 }
 
-/// Collects pairs.
-#[derive(Default)]
-struct Pairs(Vec<(String, String)>);
+/// Collects rows.
+struct Texts<const COLUMNS: usize>(Vec<[String; COLUMNS]>);
 
-impl Watch for Pairs {
+impl<const COLUMNS: usize> Watch for Texts<COLUMNS> {
     fn restart(&mut self) {
         self.0.clear();
     }
 
     fn row(&mut self, row: RowView<'_>) -> Verdict {
-        let text = |column| row.text(column).unwrap_or_default().into_owned();
-        self.0.push((text(0), text(1)));
+        self.0
+            .push(std::array::from_fn(|column| row.text(column).unwrap_or_default().into_owned()));
         Verdict::Drop
     }
 }

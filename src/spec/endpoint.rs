@@ -208,6 +208,27 @@ pub struct Keyset {
     pub arrival: Option<String>,
     /// A column put together from another table's rows.
     pub join: Option<Join>,
+    /// How to read wide ranges in the order of the store.
+    pub chunks: Option<Chunks>,
+}
+
+impl Keyset {
+    /// The expression that gives a column.
+    pub fn expression(&self, column: &str) -> &str {
+        let mut all = self.key.iter().chain(&self.select);
+        all.find(|(name, _)| name == column).map_or("", |(_, expression)| expression)
+    }
+}
+
+/// How a store keeps its records: by UTC day of the time, then a name, then a hash.
+#[derive(Debug, Clone)]
+pub struct Chunks {
+    /// The column that holds the name, a part of the key.
+    pub by: String,
+    /// The expression of the hash, 64 bits without a sign.
+    pub hash: String,
+    /// How many records to ask for at once, below the server's own limit.
+    pub rows: u64,
 }
 
 /// A list column joined from a table that has one row for every item.

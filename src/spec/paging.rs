@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::endpoint::{
-    CursorWindow, Join, Keyset, Offset, Paging, Pass, ReadPath, Since, SinceBy, TimeWindow,
+    Chunks, CursorWindow, Join, Keyset, Offset, Paging, Pass, ReadPath, Since, SinceBy, TimeWindow,
 };
 use super::registry::{BURST, owned};
 use crate::config::{Complaints, Fields, Node};
@@ -157,14 +157,36 @@ fn range(fields: &mut Fields<'_, '_>) -> (String, String) {
 }
 
 fn keyset(fields: &mut Fields<'_, '_>) -> Keyset {
-    Keyset {
+    let mut keyset = Keyset {
         from: fields.text("from"),
         select: pairs(fields, "select"),
         key: pairs(fields, "key"),
         time: fields.opt_text("time").map(str::to_owned),
         arrival: fields.opt_text("arrival").map(str::to_owned),
         join: fields.fields("join").map(join),
+        chunks: None,
+    };
+    keyset.chunks = fields.fields("chunks").map(|fields| chunks(fields, &keyset));
+    keyset
+}
+
+fn chunks(mut fields: Fields<'_, '_>, keyset: &Keyset) -> Chunks {
+    let chunks = Chunks {
+        by: fields.text("by"),
+        hash: fields.text("hash"),
+        rows: fields.opt_integer("rows").unwrap_or(40_000),
+    };
+    if keyset.time.is_none() || keyset.join.is_some() {
+        fields.complain("chunks", "\"chunks\" need a \"time\", and take no \"join\"");
     }
+    if !keyset.key.iter().any(|(name, _)| *name == chunks.by) {
+        fields.complain("by", "the column of \"by\" must be a part of the \"key\"");
+    }
+    if chunks.rows == 0 {
+        fields.complain("rows", "a chunk of no rows reads nothing");
+    }
+    fields.finish();
+    chunks
 }
 
 fn join(mut fields: Fields<'_, '_>) -> Join {

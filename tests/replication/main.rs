@@ -23,3 +23,4 @@ mod state;
 mod support;
 mod verify;
 mod weather;
+mod wide;

@@ -14,37 +14,34 @@ pub(super) fn counting(select: &Select, is_converting: bool) -> Option<Select> {
         Source::Table(name, _) if name != "events" => return None,
         Source::Table(..) => {}
     }
-    let mut sparing = Vec::new();
-    if let Some(filter) = &select.filter {
-        collect(filter, is_converting, &mut sparing);
-    }
+    let filter = select.filter.as_ref().and_then(|filter| sparing(filter, is_converting));
     let count = super::syntax::Item {
         expr: Expr::Call("count".to_owned(), false, Vec::new()),
         name: "count()".to_owned(),
         is_alias: false,
     };
-    Some(Select {
-        items: vec![count],
-        source: select.source.clone(),
-        filter: sparing.into_iter().reduce(|left, right| Expr::binary("and", left, right)),
-        ..Select::default()
-    })
+    Some(Select { items: vec![count], source: select.source.clone(), filter, ..Select::default() })
 }
 
-/// The conditions that all hold and spare rows.
-fn collect(filter: &Expr, is_converting: bool, sparing: &mut Vec<Expr>) {
-    let Expr::Binary(operator, left, right) = filter else { return };
-    match (*operator, left.as_ref()) {
-        ("and", _) => {
-            collect(left, is_converting, sparing);
-            collect(right, is_converting, sparing);
+/// What of a condition spares rows: of `or` only all of it together.
+fn sparing(filter: &Expr, is_converting: bool) -> Option<Expr> {
+    let (operator, left, right) = match filter {
+        Expr::In(true, column, _) => return is_column(column, "event").then(|| filter.clone()),
+        Expr::Binary(operator, left, right) => (*operator, left.as_ref(), right),
+        _ => return None,
+    };
+    match operator {
+        "and" | "or" => {
+            let sides = (sparing(left, is_converting), sparing(right, is_converting));
+            match sides {
+                (Some(left), Some(right)) => Some(Expr::binary(operator, left, right)),
+                (left, right) if operator == "and" => left.or(right),
+                _ => None,
+            }
         }
-        ("=" | "==", column) if is_column(column, "event") => sparing.push(filter.clone()),
-        (_, column) if is_hash(column) => sparing.push(filter.clone()),
-        (operator, column) if is_column(column, "timestamp") && !is_converting => {
-            sparing.extend(whole_days(operator, column, right));
-        }
-        _ => {}
+        _ if is_column(left, "event") || is_hash(left) => Some(filter.clone()),
+        _ if is_column(left, "timestamp") && !is_converting => whole_days(operator, left, right),
+        _ => None,
     }
 }
 
@@ -99,7 +96,11 @@ mod tests {
         assert_eq!(status(limited.clone(), "").await, 504);
         assert_eq!(status(limited.clone(), "and created_at > toDateTime('2026-11-20')").await, 504);
         assert_eq!(status(limited.clone(), "and event = '$screen'").await, 200);
-        assert_eq!(status(limited, "and cityHash64(distinct_id) < 1000000").await, 200);
+        assert_eq!(status(limited.clone(), "and cityHash64(distinct_id) < 1000000").await, 200);
+        let either = "and (event < '$b' or cityHash64(distinct_id) < 1000000)";
+        assert_eq!(status(limited.clone(), either).await, 200);
+        let no_bound = "and (event < '$b' or created_at > toDateTime('2026-11-20'))";
+        assert_eq!(status(limited, no_bound).await, 504, "one side of it reads the day");
     }
 
     #[tokio::test]

@@ -162,6 +162,7 @@ fn scalar(translator: &mut Translator, name: &str, typed: &[Typed]) -> Typed {
         "empty" => (format!("({one} = '')"), Type::Int),
         "notEmpty" => (format!("({one} <> '')"), Type::Int),
         "not" => (format!("(NOT {one})"), Type::Int),
+        "intDiv" => (format!("hog_div({all})"), Type::Int),
         "cityHash64" => (format!("hog_hash({one})"), Type::Hash),
         "MD5" => (format!("hog_md5({one})"), Type::Text),
         "hex" => (format!("hex({one})"), Type::Text),

@@ -31,6 +31,11 @@ pub(super) fn load(connection: &Connection, seed: u64) -> Result<()> {
     connection.create_scalar_function("hog_md5", 1, FLAGS, |context| {
         Ok(md5::digest(context.get::<String>(0)?.as_bytes()).to_vec())
     })?;
+    connection.create_scalar_function("hog_div", 2, FLAGS, |context| {
+        // Of 64 bits without a sign, as hashes are.
+        let [number, by] = [context.get::<i64>(0)?, context.get::<i64>(1)?].map(i64::cast_unsigned);
+        Ok(number.checked_div(by).map(u64::cast_signed))
+    })?;
     connection.create_aggregate_function("hog_xor", 1, FLAGS, Xor)
 }
 
