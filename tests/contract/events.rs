@@ -24,10 +24,10 @@ fn list(rows: &[(&str, Timestamp)]) -> String {
     format!(r#"{{"next":null,"results":[{}]}}"#, rows.join(","))
 }
 
-/// A run of events ends with this cause, and within a few questions.
+/// A run of events, by key or by REST, ends with this cause, and within a few questions.
 #[track_caller]
 fn breaks_off(server: &Server, cause: &str) {
-    let project = Project::replicating("events", "incremental", &server.origin());
+    let project = Project::replicating("events", "incremental", &server.origin()).without_chunks();
 
     project.run().breaks_off(cause);
 
@@ -79,11 +79,36 @@ fn an_audit_that_names_no_day_is_refused() {
             true => format!(r#"{{"results":[["{day}",3]]}}"#),
             false => sql(&[]),
         });
-        let project = Project::replicating("events", "incremental", &server.origin());
+        let project =
+            Project::replicating("events", "incremental", &server.origin()).without_chunks();
         project.run().succeeds();
         server.two_days_later();
 
         project.run().breaks_off(&format!("`{day}` is no day of the range asked for"));
+    }
+}
+
+#[test]
+fn a_row_outside_of_its_chunk_is_refused() {
+    // It may be another chunk's, and this one's be missing.
+    for (at, counted) in [("2026-03-06 01:00:00.000000", "e"), (ONE, "d")] {
+        let server = Server::answering(move |asked| match asked.sql().contains("GROUP BY day") {
+            true => format!(r#"{{"results":[["2026-03-01","{counted}",1]]}}"#),
+            false => sql(&[("a", at)]),
+        });
+        let project = Project::replicating("events", "incremental", &server.origin());
+
+        project.run().breaks_off("a row lies outside of the chunk asked for");
+    }
+}
+
+#[test]
+fn counts_that_nobody_asked_for_are_refused() {
+    for counts in [r#"["2025-01-01","e",1]"#, r#"["2026-03-02","e",1],["2026-03-01","e",1]"#] {
+        let server = Server::answering(move |_| format!(r#"{{"results":[{counts}]}}"#));
+        let project = Project::replicating("events", "incremental", &server.origin());
+
+        project.run().breaks_off("counts are not of the days asked for, in their order");
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) struct Project {
     origin: String,
     key: String,
     id: String,
+    spec: &'static str,
 }
 
 /// How a run ended and what it said.
@@ -35,7 +36,16 @@ impl Project {
         );
         std::fs::write(folder.path().join("replication.yaml"), replication).unwrap();
         let (key, id) = ("phx_key_of_a_scripted_server".into(), "1".into());
-        Self { folder, origin: origin.into(), key, id }
+        Self { folder, origin: origin.into(), key, id, spec: "posthog" }
+    }
+
+    /// Reads events by their key alone, however wide the range.
+    pub(crate) fn without_chunks(mut self) -> Self {
+        let spec = include_str!("../../specs/events.yaml").lines();
+        let lines: Vec<&str> = spec.filter(|line| !line.contains("chunks:")).collect();
+        std::fs::write(self.folder.path().join("events.yaml"), lines.join("\n")).unwrap();
+        self.spec = "[posthog, 'file://events.yaml']";
+        self
     }
 
     /// With the key of another project.
@@ -47,11 +57,11 @@ impl Project {
     /// Runs the replication to its end.
     pub(crate) fn run(&self) -> Ran {
         let connection = format!(
-            "{{ type: api, spec: posthog, \
+            "{{ type: api, spec: {}, \
              secrets: {{ api_key: {}, project_id: '{}', host: '{}' }}, \
              inputs: {{ requests_per_second: 0, safety_lag: 0s, anchor_date: 2026-03-01, \
              max_wait: 1s }} }}",
-            self.key, self.id, self.origin
+            self.spec, self.key, self.id, self.origin
         );
         let output = Command::new("sh")
             .args(["-c", BOUNDED, env!("CARGO_BIN_EXE_hogline"), "run", "-r", "replication.yaml"])

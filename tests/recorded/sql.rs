@@ -1,7 +1,7 @@
 //! The recorded server's answers to SQL: its envelope, around rows it holds.
 //!
-//! Nothing is computed: of a question only the selected expressions, the values and
-//! the limit are read. Expressions that the server was seen to refuse are refused.
+//! Of a question only the selected expressions, the values and the limit are read, and
+//! counts by day and event are made. Expressions that the server was seen to refuse are refused.
 
 use std::collections::BTreeMap;
 
@@ -44,6 +44,12 @@ impl Store {
         let limit: usize = text.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(100);
         let columns = expressions(selected);
         let mut found: Vec<&Stored> = rows.iter().filter(|row| row.is_within(asked)).collect();
+        if text.contains("GROUP BY day, event ") {
+            return Ok(around(text, &columns, counts(&found)));
+        }
+        if columns == ["count()"] {
+            return Ok(around(text, &columns, vec![format!("[{}]", found.len())]));
+        }
         found.sort_by(|a, b| a.key.cmp(&b.key));
         found.truncate(limit.min(CAP));
         let mut results = Vec::new();
@@ -52,10 +58,24 @@ impl Store {
             let cells = columns.iter().map(cell).collect::<Result<Vec<_>, _>>()?;
             results.push(serde_json::to_string(&cells).unwrap());
         }
-        let envelope: Envelope = serde_json::from_str(named("sql: persons").body.get()).unwrap();
-        let envelope = envelope.with("columns", &json!(columns)).with("hogql", &json!(text));
-        Ok(envelope.around(results.iter().map(String::as_str)))
+        Ok(around(text, &columns, results))
     }
+}
+
+/// An answer around its rows.
+fn around(text: &str, columns: &[&str], rows: Vec<String>) -> String {
+    let envelope: Envelope = serde_json::from_str(named("sql: persons").body.get()).unwrap();
+    let envelope = envelope.with("columns", &json!(columns)).with("hogql", &json!(text));
+    envelope.around(rows.iter().map(String::as_str))
+}
+
+/// How many events there are of each day and name.
+fn counts(events: &[&Stored]) -> Vec<String> {
+    let mut counts = BTreeMap::<(&str, &str), u64>::new();
+    for event in events {
+        *counts.entry((&event.key[0][..10], &event.key[2])).or_default() += 1;
+    }
+    counts.into_iter().map(|((day, name), count)| json!([day, name, count]).to_string()).collect()
 }
 
 impl Stored {
@@ -64,7 +84,12 @@ impl Stored {
         let value = |name: &str| asked.body["query"]["values"][name].as_str();
         let first = self.key[0].as_str();
         let after: Vec<&str> = (0..4).map_while(|n| value(&format!("k{n}"))).collect();
+        let name = self.key.get(2).map(String::as_str);
         value("from").is_none_or(|from| first >= from)
+            && (value("after").is_none_or(|after| name > Some(after))
+                || value("after_day").is_some_and(|day| first >= day))
+            && (value("upto").is_none_or(|upto| name <= Some(upto))
+                || value("upto_day").is_some_and(|day| first < day))
             && value("to").is_none_or(|to| first < to)
             && (after.is_empty() || self.key.iter().take(after.len()).map(String::as_str).gt(after))
     }

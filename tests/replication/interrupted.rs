@@ -79,9 +79,9 @@ fn a_signal_ends_a_run_at_once_and_costs_nothing() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let posthog = with_many_pages(true);
         let project = Project::incremental(&posthog, &["events"]);
-        hangs_at(&posthog, 8);
+        hangs_at(&posthog, 12);
         let running = project.starts();
-        posthog.until("request 8 came", |sandbox| sandbox.log().len() >= 8);
+        posthog.until("request 12 came", |sandbox| sandbox.log().len() >= 12);
 
         running.receives(signal);
         let begun = Instant::now();

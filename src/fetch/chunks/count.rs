@@ -24,7 +24,7 @@ impl Reader<'_> {
     }
 
     /// Counts what lies on the days ahead, on fewer of them where that is too much to ask. Tells
-    /// how many counts there were; nothing where a day is too much.
+    /// how many counts there were; nothing where they cannot be counted.
     pub(super) async fn count(&mut self, walk: &mut Walk<'_>) -> Result<Option<u64>, FetchError> {
         loop {
             let end = walk.end();
@@ -40,7 +40,10 @@ impl Reader<'_> {
                     walk.parts *= 4;
                     continue;
                 }
-                Err(err) if err.asks_too_much() => return Ok(None),
+                // A server that cannot count can still be walked by key.
+                Err(err) if err.asks_too_much() || err.is_refusal() && !walk.needs_hash() => {
+                    return Ok(None);
+                }
                 Err(err) if err.is_refusal() && by_hash && walk.needs_hash() => {
                     self.dialect.forget_hashes();
                     walk.parts = 1;
