@@ -54,6 +54,8 @@ pub struct Job {
     pub checkpoint: Checkpoint,
     /// Rows of the target that give way to what is read.
     pub wrong: Option<Wrong>,
+    /// Whether the target lacks rows or a column that its checkpoint names.
+    pub(crate) is_damaged: bool,
 }
 
 /// What all streams of a run share.

@@ -143,7 +143,14 @@ impl Model {
         let checkpoint =
             Checkpoint { key, epoch: String::new(), sequence: 0, position, witnesses: Vec::new() };
         let target = Box::new(Memory(Arc::clone(&self.shelf)));
-        Job { endpoint: Arc::clone(&self.endpoint), wish, target, checkpoint, wrong: None }
+        Job {
+            endpoint: Arc::clone(&self.endpoint),
+            wish,
+            target,
+            checkpoint,
+            wrong: None,
+            is_damaged: false,
+        }
     }
 
     /// Does what [`run_to_the_bound`] does, and judges what is left.

@@ -1,10 +1,10 @@
 //! Whether a target holds what PostHog holds, and making it so.
 //!
-//! A stream is compared as far as its checkpoint vouches for it ([`frozen`]). Where the
-//! store can hash, sums of identities show which days to look at ([`suspects`]); those
+//! A stream is compared as far as its checkpoint vouches for it (`frozen`). Where the
+//! store can hash, sums of identities show which days to look at (`suspects`); those
 //! days, or everything, are then read again as a run would read them and held against the
-//! target row by row ([`compare`], [`scratch`]). What differs is reported, and with
-//! `--repair` read again by the runner ([`repair`]). Only the runner ever writes.
+//! target row by row (`compare`, `scratch`). What differs is reported, and with
+//! `--repair` read again by the runner (`repair`). Only the runner ever writes.
 
 mod compare;
 mod frozen;

@@ -341,3 +341,17 @@ fn rows_that_came_without_sql_are_compared_in_sql() {
     let listed = replicated(&blind, &["events"]);
     listed.verifies(&["--sample", "all"]).succeeds();
 }
+
+#[test]
+fn a_column_that_another_program_dropped_is_filled_on_every_day() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["events"]);
+    project.run().succeeds();
+    project.changes_database("ALTER TABLE posthog_events DROP COLUMN properties");
+    project.run().exits(9);
+
+    project.hogline(&["verify", "-r", "replication.yaml", "--repair"]).succeeds();
+
+    project.holds_exactly(&posthog, "events");
+    project.run().succeeds();
+}

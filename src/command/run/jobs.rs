@@ -158,7 +158,9 @@ fn job(
     let opening = Opening { key: &key, object: &config.object, schema: Arc::new(schema) };
     let failed = |err| Failure::of_target(&endpoint.stream, &err);
     let mut target = target::open(place, &opening).map_err(failed)?;
-    let recall = match (target.recall().map_err(failed)?, place) {
+    let recall = target.recall().map_err(failed)?;
+    let is_damaged = matches!(recall, Recall::Damaged(..));
+    let recall = match (recall, place) {
         // Rows of a table can be written again; a file that was changed stays damaged.
         (Recall::Damaged(found, _), Place::Sqlite { .. }) if options.may_lack_rows => {
             Recall::Found(found)
@@ -167,7 +169,7 @@ fn job(
     };
     crash_point!("target recalled");
     let checkpoint = agree(&endpoint, &wish, &key, state, &recall)?;
-    Ok(Job { endpoint, wish, target, checkpoint, wrong: None })
+    Ok(Job { endpoint, wish, target, checkpoint, wrong: None, is_damaged })
 }
 
 /// The checkpoint that state and target agree on. A mode that loads everything anew needs none.
