@@ -41,3 +41,31 @@ fn parts_of_the_example_run_on_their_own() {
     project.holds_exactly(&posthog, "cohorts");
     project.holds_exactly(&posthog, "actions");
 }
+
+#[test]
+fn what_the_readme_says_of_verifying_and_of_the_state_runs() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["events", "cohorts"]);
+    project.run().succeeds();
+
+    for command in [
+        "verify -r replication.yaml",
+        "verify -r replication.yaml --streams cohorts --sample all --repair --format json",
+        "state list",
+        "state show --stream events --format json",
+        "state runs --format json",
+        "state set --stream events --complete-to 2026-02-01 --from 2025-01-01",
+        "state rewind --stream events --to 2026-02-01",
+        "run -r replication.yaml --only-failed",
+        "run -r replication.yaml --max-wait 30s",
+    ] {
+        project.hogline(&command.split(' ').collect::<Vec<_>>()).succeeds();
+    }
+    let state = project.hogline(&["state", "export"]).succeeds().stdout;
+    project.writes("state.json", &state);
+    project.hogline(&["state", "import", "state.json", "--force"]).succeeds();
+    project.run().succeeds();
+
+    project.holds_exactly(&posthog, "events");
+    project.holds_exactly(&posthog, "cohorts");
+}

@@ -258,7 +258,10 @@ fn giving(odds: Vec<Odd>, given: Given) -> Mangle {
         let place = if asked.body.contains("FROM persons ") { 2 } else { 4 };
         let mut used = Vec::new();
         let marked = answer.edited(|answer| {
-            for row in answer["results"].as_array_mut().into_iter().flatten() {
+            // Counts are no records.
+            let is_record = |row: &&mut Value| row.as_array().is_none_or(|row| row.len() > place);
+            let rows = answer["results"].as_array_mut().into_iter().flatten();
+            for row in rows.filter(is_record) {
                 let id = id_of(row);
                 let next = given.len();
                 if !given.contains_key(&id) && next < odds.len() {
