@@ -11,4 +11,5 @@ pub mod keys;
 pub mod repair;
 pub(crate) mod scan;
 pub mod split;
+pub(crate) mod storable;
 pub mod value;

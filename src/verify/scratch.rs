@@ -17,6 +17,7 @@ use crate::cursor::{Interval, Timestamp};
 use crate::record::batch::{Batch, Row};
 use crate::record::city;
 use crate::record::keys::{self, KeySet};
+use crate::record::storable;
 use crate::runner::no_scratch;
 use crate::schema::{ColumnType, Schema};
 use crate::spec::endpoint::{Endpoint, ReadPath};
@@ -401,17 +402,13 @@ impl Compared {
     }
 }
 
-/// What tells a value from others; 0 for none. The order of an object's members does not
-/// matter: ways of reading have their own.
+/// What tells a value from others; 0 for none. Of JSON its meaning counts: ways of reading have
+/// their own order of an object's members, and targets their own spelling of numbers.
 fn fingerprint(text: Option<&str>, kind: ColumnType) -> u64 {
     let Some(text) = text else { return 0 };
-    let sorted = match kind {
-        ColumnType::Json => serde_json::from_str::<serde_json::Value>(text).ok(),
-        _ => None,
-    };
-    let hash = match sorted {
-        Some(value) => city::hash64(value.to_string().as_bytes()),
-        None => city::hash64(text.as_bytes()),
+    let hash = match kind {
+        ColumnType::Json => city::hash64(storable::meaning(text).as_bytes()),
+        _ => city::hash64(text.as_bytes()),
     };
     hash.max(1)
 }
