@@ -1,20 +1,29 @@
 //! Whether the process was asked to stop, for those who wait where nobody can drop them.
 //!
 //! Streams hear of a stop through their channel. SQLite's wait for another process's lock is
-//! deep in its own code, on a thread that only it can end: it asks here between two looks.
+//! deep in its own code, on a thread that only it can end: it asks here between two looks. A
+//! server's answer is waited for on such a thread too, and given up when it is [`heard`] here.
 //! A signal is the whole process's, and so is this.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-static IS_ASKED: AtomicBool = AtomicBool::new(false);
+use tokio::sync::watch;
+
+static IS_ASKED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
 /// The longest between two looks at a lock, and so the slowest that a stop is heard.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// From now on nothing is waited for.
 pub(crate) fn ask() {
-    IS_ASKED.store(true, Ordering::Relaxed);
+    IS_ASKED.send_replace(true);
+}
+
+/// What turns true once a stop is asked for.
+#[cfg(feature = "postgres")]
+pub(crate) fn heard() -> watch::Receiver<bool> {
+    IS_ASKED.subscribe()
 }
 
 /// A busy handler of SQLite's that waits for so many seconds.
@@ -27,7 +36,7 @@ pub(crate) fn wait_seconds<const SECONDS: u64>(tries: i32) -> bool {
 #[expect(clippy::disallowed_methods, reason = "on SQLite's own thread, and it hears a stop")]
 pub(crate) fn wait_for_lock(tries: i32, patience: Duration) -> bool {
     let is_over = LOOK * tries.unsigned_abs() > patience;
-    if is_over || IS_ASKED.load(Ordering::Relaxed) {
+    if is_over || *IS_ASKED.borrow() {
         return false;
     }
     // Most locks are held for milliseconds.

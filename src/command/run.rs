@@ -145,7 +145,9 @@ pub(super) fn plan(
 pub(super) async fn ready(plan: &Plan) -> Result<(Vec<runner::Job>, Arc<runner::Shared>), Failure> {
     let Plan { source, client, state, .. } = plan;
     let mut stop = plan.stop.clone();
-    let mut jobs = runner::unless_stopped(&stop, "the run", jobs::prepare(plan))?;
+    // Targets are opened, and a database may take its time to answer.
+    let prepared = tokio::task::block_in_place(|| jobs::prepare(plan));
+    let mut jobs = runner::unless_stopped(&stop, "the run", prepared)?;
     tokio::select! {
         // A stop wins: nothing has been read yet.
         biased;

@@ -512,19 +512,15 @@ mod tests {
         for (name, expected) in [
             ("DB", Ok("sqlite:///x.db")),
             ("file://out", Ok("file:///srv/out")),
-            (
-                "PG",
-                Err("environment variable PG:1:1: \
-                     postgres is not supported yet: use sqlite or file"),
-            ),
+            ("PG", Ok("postgresql://host:5432/db")),
             (
                 "mysql://me:hunter22@host",
-                Err("target: mysql is not supported yet: use sqlite or file"),
+                Err("target: mysql is not supported yet: use sqlite, postgres or file"),
             ),
             (
                 "POSTHOG",
                 Err("environment variable POSTHOG:1:9: type: \
-                     an API is where records come from: use sqlite or file"),
+                     an API is where records come from: use sqlite, postgres or file"),
             ),
         ] {
             let target = user.target(name);

@@ -1,4 +1,4 @@
-//! Where records can go: a SQLite file or a folder of files.
+//! Where records can go: a SQLite file, a PostgreSQL server or a folder of files.
 //!
 //! Reads a target from a URL or from a connection's map. Knows the names of what
 //! Sling writes to and we do not yet, to say so. Opens and creates nothing.
@@ -11,12 +11,19 @@ use super::complaint::{Complaints, suggestion};
 use super::duration::parse_duration;
 use super::fields::Fields;
 use super::node::{Kind, Node};
+use super::postgres::Postgres;
 
 /// What we write to.
-const OURS: [&str; 2] = ["sqlite", "file"];
+const OURS: [&str; 4] = ["sqlite", "postgres", "postgresql", "file"];
+
+/// The same, as messages name it.
+const KNOWN: [&str; 3] = ["sqlite", "postgres", "file"];
+
+/// What to do about a target of another kind.
+const INSTEAD: &str = "use sqlite, postgres or file";
 
 /// What Sling writes to, by type or URL scheme, and we do not yet.
-const SLINGS: [&str; 35] = [
+const SLINGS: [&str; 33] = [
     "abfss",
     "athena",
     "azure",
@@ -40,8 +47,6 @@ const SLINGS: [&str; 35] = [
     "mssql",
     "mysql",
     "oracle",
-    "postgres",
-    "postgresql",
     "proton",
     "r2",
     "redshift",
@@ -64,6 +69,8 @@ pub enum TargetConnection {
         /// How long another program may keep it from being written, where the user says so.
         busy_timeout: Option<Duration>,
     },
+    /// Tables in a database of a PostgreSQL server.
+    Postgres(Box<Postgres>),
     /// Files in a folder.
     Files {
         /// The folder that all objects are below.
@@ -76,18 +83,22 @@ impl TargetConnection {
     pub fn label(&self) -> String {
         match self {
             Self::Sqlite { path, .. } => format!("sqlite://{}", path.display()),
+            Self::Postgres(server) => server.label(),
             Self::Files { dir } => format!("file://{}", dir.display()),
         }
     }
 
-    /// Reads `sqlite://path` or `file://folder`; a relative path starts at `base`.
+    /// Reads `sqlite://path`, `postgresql://…` or `file://folder`; a relative path starts at `base`.
     /// What is wrong with it is said without repeating it: a URL may hold a password.
     pub(super) fn from_url(url: &str, base: &Path) -> Result<Self, String> {
         let (scheme, place) = url.split_once("://").unwrap_or(("", url));
+        if is_postgres(scheme) {
+            return Postgres::from_url(url, base).map(|server| Self::Postgres(Box::new(server)));
+        }
         Self::of_type(scheme, place, base)
     }
 
-    /// Reads a connection: a URL, or a map with `type` and `url`, `path` or `instance`.
+    /// Reads a connection: a URL, or a map with `type` and what that type needs.
     pub(super) fn read(
         node: &Node,
         path: &str,
@@ -105,6 +116,11 @@ impl TargetConnection {
         }
         let mut fields = Fields::of(node, path, complaints);
         let kind = fields.opt_text("type");
+        if kind.is_some_and(is_postgres) {
+            let server = Postgres::from_fields(&mut fields, base);
+            fields.finish();
+            return server.map(|server| Self::Postgres(Box::new(server)));
+        }
         if let Some(message) = kind.and_then(refusal) {
             // Its other keys are not ours to judge.
             fields.complain("type", message);
@@ -121,7 +137,9 @@ impl TargetConnection {
             ([(key, place)], Some(kind)) => {
                 Self::of_type(kind, place, base).map_err(|message| said(key, message))
             }
-            ([_], None) => Err(said("type", "missing: type: sqlite or type: file".to_owned())),
+            ([_], None) => {
+                Err(said("type", "missing: type: sqlite, type: postgres or type: file".to_owned()))
+            }
             ([_, (key, _), ..], _) => {
                 Err(said(key, "one of url, path and instance is enough".to_owned()))
             }
@@ -158,6 +176,7 @@ impl TargetConnection {
     fn agreeing_with(self, kind: Option<&str>) -> Result<Self, String> {
         let own = match self {
             Self::Sqlite { .. } => "sqlite",
+            Self::Postgres(_) => "postgres",
             Self::Files { .. } => "file",
         };
         if kind.is_some_and(|kind| kind != own) {
@@ -185,16 +204,18 @@ pub(super) fn is_target_url(text: &str) -> bool {
     scheme.is_some_and(|scheme| OURS.contains(&scheme) || SLINGS.contains(&scheme))
 }
 
+fn is_postgres(kind: &str) -> bool {
+    matches!(kind, "postgres" | "postgresql")
+}
+
 /// Why there is no writing to targets of this type.
 fn refusal(kind: &str) -> Option<String> {
     match kind {
         _ if OURS.contains(&kind) => None,
-        _ if SLINGS.contains(&kind) => {
-            Some(format!("{kind} is not supported yet: use sqlite or file"))
-        }
-        "api" => Some("an API is where records come from: use sqlite or file".to_owned()),
+        _ if SLINGS.contains(&kind) => Some(format!("{kind} is not supported yet: {INSTEAD}")),
+        "api" => Some(format!("an API is where records come from: {INSTEAD}")),
         // Not repeated: what stands before `://` may be anything.
-        _ => Some(format!("unknown type of target, {}", suggestion(kind, &OURS))),
+        _ => Some(format!("unknown type of target, {}", suggestion(kind, &KNOWN))),
     }
 }
 
@@ -209,6 +230,11 @@ mod tests {
 
     fn files(dir: &str) -> Result<TargetConnection, String> {
         Ok(TargetConnection::Files { dir: dir.into() })
+    }
+
+    fn postgres(url: &str) -> Result<TargetConnection, String> {
+        Postgres::from_url(url, Path::new("/"))
+            .map(|server| TargetConnection::Postgres(Box::new(server)))
     }
 
     fn wrong(message: &str) -> Result<TargetConnection, String> {
@@ -248,10 +274,10 @@ mod tests {
                 }),
             ),
             ("file://x?busy_timeout=5s", wrong("parameters (`?…`) are not supported")),
-            ("postgres://u:pw@h/d", wrong("postgres is not supported yet: use sqlite or file")),
-            ("s3://bucket", wrong("s3 is not supported yet: use sqlite or file")),
+            ("postgres://u:pw@h/d", postgres("postgresql://u:pw@h:5432/d")),
+            ("s3://bucket", wrong("s3 is not supported yet: use sqlite, postgres or file")),
             ("sqlit://x", wrong("unknown type of target, did you mean \"sqlite\"?")),
-            ("hunter22://x", wrong("unknown type of target, known: sqlite, file")),
+            ("hunter22://x", wrong("unknown type of target, known: sqlite, postgres, file")),
         ] {
             assert_eq!(TargetConnection::from_url(url, Path::new("/srv")), expected, "{url}");
         }
@@ -268,19 +294,45 @@ mod tests {
             ("{ url: sqlite://x.db }", sqlite("/srv/x.db")),
             ("sqlite://x.db", sqlite("/srv/x.db")),
             (
-                "{ type: postgres, host: h, password: x }",
-                wrong("f:1:9: type: postgres is not supported yet: use sqlite or file"),
+                "{ type: postgres, host: h, port: 6432, user: u, password: pw, database: d, sslmode: require }",
+                postgres("postgresql://u:pw@h:6432/d?sslmode=require"),
+            ),
+            (
+                "{ type: postgresql, url: postgres://u@h/d, password: pw }",
+                postgres("postgresql://u:pw@h/d"),
+            ),
+            (
+                "{ type: postgres, host: h, user: u, databse: d, sslmode: no }",
+                wrong(
+                    "f:1:1: database: names no database: write \
+                     postgresql://user:password@host:5432/database?sslmode=verify-full\n\
+                     f:1:37: unknown key \"databse\", did you mean \"database\"?\n\
+                     f:1:58: sslmode: unknown sslmode, known: disable, allow, prefer, require, \
+                     verify-ca, verify-full",
+                ),
+            ),
+            (
+                "{ type: postgres, url: postgres://u@h/d, ssh_tunnel: x }",
+                wrong(
+                    "f:1:42: ssh_tunnel is not supported: open the tunnel yourself and name its \
+                     end as host",
+                ),
             ),
             (
                 "{ type: api, spec: posthog }",
-                wrong("f:1:9: type: an API is where records come from: use sqlite or file"),
+                wrong(
+                    "f:1:9: type: an API is where records come from: use sqlite, postgres or file",
+                ),
             ),
             (
                 "{ type: sqlte, path: x }",
                 wrong("f:1:9: type: unknown type of target, did you mean \"sqlite\"?"),
             ),
             ("{ type: sqlite }", wrong("f:1:9: type: says not where: add path: …")),
-            ("{ path: x }", wrong("f:1:1: type: missing: type: sqlite or type: file")),
+            (
+                "{ path: x }",
+                wrong("f:1:1: type: missing: type: sqlite, type: postgres or type: file"),
+            ),
             (
                 "{ type: file, url: sqlite://x }",
                 wrong("f:1:20: url: is a sqlite:// URL, which is not what type says"),

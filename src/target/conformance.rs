@@ -57,6 +57,8 @@ macro_rules! conforms {
 }
 
 conforms!(sqlite);
+#[cfg(feature = "postgres")]
+conforms!(postgres);
 conforms!(jsonl);
 
 /// A stream of people: a number as key, the newest `at` wins.
@@ -261,7 +263,7 @@ fn opening_leaves_no_junk(ground: &Ground) {
     assert_eq!(target.recall().unwrap(), Recall::Nothing);
     drop(target);
 
-    assert_eq!(ground.home.path().read_dir().unwrap().count(), 0);
+    assert_eq!(ground.junk(), [""; 0]);
 }
 
 fn a_bad_path_is_refused(ground: &Ground) {
@@ -351,8 +353,16 @@ fn odd_values(ground: &Ground) {
         "4|-9223372036854775808|∅|0|∅|9999-12-31T23:59:59.999999Z|∅|∅".to_owned(),
         r#"5|text|{"a":1}|∅|||∅|∅|{"a":[2515.40,"\u0000"]}"#.replace("|||", "||\n\"\\|"),
     ];
-    assert_eq!(shown, expected);
-    assert_eq!(written.repairs.iter().map(|(_, count)| count).collect::<Vec<_>>(), [1, 1, 3, 3, 2]);
+    let mut repairs = vec![("at", 1), ("b", 1), ("d", 3), ("n", 3), ("t", 2)];
+    if ground.understands_json() {
+        repairs.insert(3, ("j", 1));
+    }
+    let kept = |row: &String| match ground.understands_json() {
+        true => row.replace("\\u0000", "\u{fffd}"),
+        false => row.clone(),
+    };
+    assert_eq!(shown, expected.iter().map(kept).collect::<Vec<_>>());
+    assert_eq!(written.repairs.iter().collect::<Vec<_>>(), repairs);
     if open(ground, &schema).on_replay() == Replay::Harmless {
         assert_eq!(counts(&again), [0, 0, 5]);
     }

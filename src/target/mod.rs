@@ -6,10 +6,18 @@
 //! a page that broke off is forgotten with [`Target::abandon`]. A full copy ends
 //! with [`Target::publish`]. Nothing in here has heard of HTTP.
 
+#[cfg(all(test, feature = "postgres"))]
+#[path = "../../tests/replication/support/cable.rs"]
+mod cable;
+#[cfg(all(test, feature = "postgres"))]
+#[path = "../../tests/replication/support/cluster.rs"]
+mod cluster;
 #[cfg(test)]
 mod conformance;
 mod file;
 mod jsonl;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sqlite;
 
 use std::borrow::Cow;
@@ -18,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checkpoint::{Checkpoint, StreamKey};
-use crate::config::DeleteMissing;
+use crate::config::{DeleteMissing, Postgres};
 use crate::cursor::{Interval, Timestamp};
 use crate::record::batch::Batch;
 use crate::record::keys;
@@ -35,6 +43,8 @@ pub enum Place {
         /// How long another program may keep it from being written.
         patience: Duration,
     },
+    /// A PostgreSQL database; objects are its tables, `schema.table`.
+    Postgres(Box<Postgres>),
     /// A folder; objects are folders of JSON lines below it.
     Files(PathBuf),
 }
@@ -63,6 +73,14 @@ pub fn open(place: &Place, opening: &Opening<'_>) -> Result<Box<dyn Target>, Tar
         Place::Sqlite { path, patience } => {
             Ok(Box::new(sqlite::SqliteTarget::open(path, *patience, opening)?))
         }
+        #[cfg(feature = "postgres")]
+        Place::Postgres(server) => Ok(Box::new(postgres::PostgresTarget::open(server, opening)?)),
+        #[cfg(not(feature = "postgres"))]
+        Place::Postgres(server) => Err(TargetError {
+            target: server.label(),
+            cause: "this hogline was built without PostgreSQL".into(),
+            hint: "build it with `--features postgres`".into(),
+        }),
         Place::Files(root) => Ok(Box::new(jsonl::JsonlTarget::open(root, opening)?)),
     }
 }
@@ -84,6 +102,10 @@ pub fn name_in(place: &Place, object: &str) -> String {
     match place {
         // One table in SQLite, however its name is spelt.
         Place::Sqlite { .. } => sqlite::table_of(object).to_ascii_lowercase(),
+        #[cfg(feature = "postgres")]
+        Place::Postgres(server) => postgres::name_of(server, object),
+        #[cfg(not(feature = "postgres"))]
+        Place::Postgres(_) => object.to_owned(),
         Place::Files(_) => file::folder_of(object).unwrap_or_else(|| object.to_owned()),
     }
 }

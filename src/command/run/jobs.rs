@@ -41,6 +41,7 @@ fn place(target: &TargetConnection) -> Place {
             let patience = busy_timeout.unwrap_or(target::PATIENCE);
             Place::Sqlite { path: path.clone(), patience }
         }
+        TargetConnection::Postgres(server) => Place::Postgres(server.clone()),
         TargetConnection::Files { dir } => Place::Files(dir.clone()),
     }
 }
@@ -162,7 +163,9 @@ fn job(
     let is_damaged = matches!(recall, Recall::Damaged(..));
     let recall = match (recall, place) {
         // Rows of a table can be written again; a file that was changed stays damaged.
-        (Recall::Damaged(found, _), Place::Sqlite { .. }) if options.may_lack_rows => {
+        (Recall::Damaged(found, _), Place::Sqlite { .. } | Place::Postgres(_))
+            if options.may_lack_rows =>
+        {
             Recall::Found(found)
         }
         (recall, _) => recall,

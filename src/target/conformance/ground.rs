@@ -6,6 +6,8 @@ use std::path::Path;
 use serde_json::value::RawValue;
 
 use super::{Place, TempDir};
+#[cfg(feature = "postgres")]
+use crate::target::cluster::Cluster;
 
 /// The object all situations write.
 pub(super) const OBJECT: &str = "posthog.people";
@@ -14,25 +16,74 @@ pub(super) const OBJECT: &str = "posthog.people";
 pub(super) struct Ground {
     pub(super) home: TempDir,
     pub(super) place: Place,
+    #[cfg(feature = "postgres")]
+    cluster: Option<Cluster>,
 }
 
 impl Ground {
     pub(super) fn sqlite() -> Self {
         let home = TempDir::new().unwrap();
         let place = sqlite_at(&home.path().join("not/yet/lake.db"));
-        Self { home, place }
+        Self::of_files(home, place)
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(super) fn postgres() -> Self {
+        let cluster = Cluster::start();
+        let place = Place::Postgres(Box::new(crate::config::Postgres::at(&cluster.url())));
+        Self { cluster: Some(cluster), ..Self::of_files(TempDir::new().unwrap(), place) }
+    }
+
+    fn of_files(home: TempDir, place: Place) -> Self {
+        Self {
+            home,
+            place,
+            #[cfg(feature = "postgres")]
+            cluster: None,
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    fn sql(&self, sql: &str) -> Result<Vec<String>, String> {
+        self.cluster.as_ref().unwrap().try_sql(sql)
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    fn sql(&self, _: &str) -> Result<Vec<String>, String> {
+        unreachable!("there is no such ground")
+    }
+
+    /// Whether JSON is kept by its meaning, which a NUL in it has none of.
+    pub(super) fn understands_json(&self) -> bool {
+        matches!(self.place, Place::Postgres(_))
+    }
+
+    /// What is there, before anything was written.
+    pub(super) fn junk(&self) -> Vec<String> {
+        if let Place::Postgres(_) = self.place {
+            let sql = "SELECT nspname FROM pg_namespace WHERE nspname = 'posthog'
+                       UNION ALL SELECT relname FROM pg_class WHERE relname LIKE '%hogline%'";
+            return self.sql(sql).unwrap();
+        }
+        let entries = self.home.path().read_dir().unwrap();
+        entries.map(|entry| entry.unwrap().path().display().to_string()).collect()
     }
 
     pub(super) fn jsonl() -> Self {
         let home = TempDir::new().unwrap();
         let place = Place::Files(home.path().join("not/yet"));
-        Self { home, place }
+        Self::of_files(home, place)
     }
 
     /// A place of the same kind elsewhere.
     pub(super) fn place_at(&self, path: &Path) -> Place {
-        match self.place {
+        match &self.place {
             Place::Sqlite { .. } => sqlite_at(path),
+            Place::Postgres(server) => {
+                let mut server = server.clone();
+                server.host = path.to_str().unwrap().to_owned();
+                Place::Postgres(server)
+            }
             Place::Files(_) => Place::Files(path.into()),
         }
     }
@@ -41,6 +92,7 @@ impl Ground {
     pub(super) fn rows(&self, columns: &[&str]) -> Vec<String> {
         let mut rows = match &self.place {
             Place::Sqlite { path, .. } => table_rows(path, columns),
+            Place::Postgres(_) => self.postgres_rows(columns),
             Place::Files(root) => folder_rows(&root.join("posthog/people"), columns),
         };
         rows.sort();
@@ -54,6 +106,9 @@ impl Ground {
                 let db = rusqlite::Connection::open(path).unwrap();
                 db.execute("DELETE FROM posthog_people WHERE id = 2", []).unwrap();
             }
+            Place::Postgres(_) => {
+                self.sql("DELETE FROM posthog.people WHERE id = 2").unwrap();
+            }
             Place::Files(root) => {
                 let folder = root.join("posthog/people");
                 let file = listed(&folder).pop().unwrap();
@@ -65,6 +120,41 @@ impl Ground {
 
 fn sqlite_at(path: &Path) -> Place {
     Place::Sqlite { path: path.into(), patience: crate::target::PATIENCE }
+}
+
+impl Ground {
+    fn postgres_rows(&self, columns: &[&str]) -> Vec<String> {
+        let moment = r#"'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"#;
+        let text = |name: &&str| {
+            let column = format!("t.\"{}\"", name.replace('"', "\"\""));
+            let at = format!("to_char({column}::timestamptz AT TIME ZONE 'UTC', {moment})");
+            match *name {
+                "at" => {
+                    format!("CASE WHEN {column}::text LIKE '%:%' THEN {at} ELSE {column}::text END")
+                }
+                "b" => format!(
+                    "CASE {column}::text WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE {column}::text END"
+                ),
+                _ => format!("{column}::text"),
+            }
+        };
+        let texts: Vec<String> = columns.iter().map(text).collect();
+        let sql = format!("SELECT {} FROM posthog.people AS t", texts.join(", "));
+        match self.sql(&sql) {
+            Ok(rows) => rows.iter().map(|row| as_elsewhere(row)).collect(),
+            Err(err) if err.contains("does not exist") => Vec::new(),
+            Err(err) => panic!("{err}"),
+        }
+    }
+}
+
+/// A row as the other targets show it: JSON without white space.
+fn as_elsewhere(row: &str) -> String {
+    let cell = |cell: &str| match cell {
+        json if json.starts_with('{') => json.replace("\": ", "\":").replace(", ", ","),
+        other => other.to_owned(),
+    };
+    row.split('|').map(cell).collect::<Vec<_>>().join("|")
 }
 
 fn table_rows(path: &Path, columns: &[&str]) -> Vec<String> {
