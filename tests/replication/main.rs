@@ -15,6 +15,8 @@ mod grid;
 mod interrupted;
 mod late;
 mod modes;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod quota;
 mod readme;
 mod refusals;

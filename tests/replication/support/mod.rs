@@ -1,6 +1,12 @@
 //! What the stories are told with: a PostHog, a project folder, a run and what it left.
 
+#[cfg(feature = "postgres")]
+mod cable;
+#[cfg(feature = "postgres")]
+mod cluster;
 mod files;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod posthog;
 mod project;
 mod proxy;
@@ -8,6 +14,10 @@ mod ran;
 mod shim;
 mod table;
 
+#[cfg(feature = "postgres")]
+pub(crate) use cable::{Cable, Strike};
+#[cfg(feature = "postgres")]
+pub(crate) use cluster::{Cluster, PASSWORD};
 pub(crate) use posthog::{DAY, EVERYTHING, MINUTE, PATIENCE, PostHog};
 pub(crate) use project::Project;
 pub(crate) use proxy::{Answer, Asked, End, Framing, Mangle, Proxy, Sent};

@@ -163,7 +163,7 @@ impl Comparison {
     }
 
     /// The type of a column; a field that no spec names is kept as JSON.
-    fn kind(&self, column: &str) -> &'static str {
+    pub(super) fn kind(&self, column: &str) -> &'static str {
         let declared = self.endpoint.columns.iter().find(|(name, _)| name == column);
         declared.map_or("json", |(_, spec)| spec.name())
     }
