@@ -36,7 +36,7 @@ pub(super) fn load(connection: &Connection, seed: u64) -> Result<()> {
         let [number, by] = [context.get::<i64>(0)?, context.get::<i64>(1)?].map(i64::cast_unsigned);
         Ok(number.checked_div(by).map(u64::cast_signed))
     })?;
-    connection.create_aggregate_function("hog_xor", 1, FLAGS, Xor)
+    connection.create_aggregate_function("hog_xor", 1, FLAGS, Fold(|all, one| all ^ one))
 }
 
 /// Those of 64 bits, which SQLite takes for a number that may be negative.
@@ -56,24 +56,24 @@ fn of_hashes(connection: &Connection) -> Result<()> {
         };
         Ok(Some((bits ^ (1 << 63)).cast_signed()))
     })?;
-    connection.create_aggregate_function("hog_sum", 1, FLAGS, Sum)
+    connection.create_aggregate_function("hog_sum", 1, FLAGS, Fold(i64::wrapping_add))
 }
 
-/// `sum` of 64 bits, which goes round.
-struct Sum;
+/// An aggregate that puts one number after the other to what came before, from 0 on.
+struct Fold(fn(i64, i64) -> i64);
 
-impl Aggregate<i64, i64> for Sum {
+impl Aggregate<i64, i64> for Fold {
     fn init(&self, _: &mut Context<'_>) -> Result<i64> {
         Ok(0)
     }
 
-    fn step(&self, context: &mut Context<'_>, sum: &mut i64) -> Result<()> {
-        *sum = sum.wrapping_add(context.get::<i64>(0)?);
+    fn step(&self, context: &mut Context<'_>, so_far: &mut i64) -> Result<()> {
+        *so_far = self.0(*so_far, context.get(0)?);
         Ok(())
     }
 
-    fn finalize(&self, _: &mut Context<'_>, sum: Option<i64>) -> Result<i64> {
-        Ok(sum.unwrap_or(0))
+    fn finalize(&self, _: &mut Context<'_>, all: Option<i64>) -> Result<i64> {
+        Ok(all.unwrap_or(0))
     }
 }
 
@@ -95,22 +95,4 @@ fn of_time(connection: &Connection) -> Result<()> {
         };
         Ok(at.map(time::stored))
     })
-}
-
-/// `groupBitXor`.
-struct Xor;
-
-impl Aggregate<i64, i64> for Xor {
-    fn init(&self, _: &mut Context<'_>) -> Result<i64> {
-        Ok(0)
-    }
-
-    fn step(&self, context: &mut Context<'_>, sum: &mut i64) -> Result<()> {
-        *sum ^= context.get::<i64>(0)?;
-        Ok(())
-    }
-
-    fn finalize(&self, _: &mut Context<'_>, sum: Option<i64>) -> Result<i64> {
-        Ok(sum.unwrap_or(0))
-    }
 }
