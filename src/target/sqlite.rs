@@ -291,15 +291,20 @@ impl SqliteTarget {
             db.execute_batch("COMMIT")
         };
         let closed = close();
-        if let Err(err) = closed {
-            let cause = self.failed(&err);
-            self.abandon()?;
-            return Err(cause);
-        }
+        self.or_abandoned(closed)?;
         self.turn = None;
         self.is_first = false;
         self.seen = Some((checkpoint.epoch.clone(), checkpoint.sequence));
         Ok(())
+    }
+
+    /// The outcome of what ends a page; where it failed the page is taken back.
+    fn or_abandoned(&mut self, result: rusqlite::Result<()>) -> Result<(), TargetError> {
+        let result = self.told(result);
+        if result.is_err() {
+            self.abandon()?;
+        }
+        result
     }
 
     /// What of that which a checkpoint vouches for is missing.
@@ -438,11 +443,7 @@ impl Target for SqliteTarget {
         if self.is_copying() {
             crash_point!("before the swap");
             let swapped = table::swap(self.db()?, &self.staging(), &self.table);
-            if let Err(err) = swapped {
-                let cause = self.failed(&err);
-                self.abandon()?;
-                return Err(cause);
-            }
+            self.or_abandoned(swapped)?;
         }
         self.close_page(checkpoint, &self.table.clone())?;
         self.load = Load::Merge;
