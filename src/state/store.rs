@@ -22,8 +22,9 @@ use crate::state::lock::Lock;
 
 const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')";
 
-/// How many runs are remembered: a year of hourly ones.
-const RUNS_KEPT: u32 = 9_000;
+/// How many runs are remembered: twelve weeks of hourly ones. Each run reads them all, to know the
+/// state for whole, and copies them: of eleven streams they are 4 MB.
+const RUNS_KEPT: u32 = 2_000;
 
 /// Why the state could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -272,9 +273,11 @@ fn read_checkpoints(db: &Connection) -> rusqlite::Result<Vec<Stored>> {
     db.prepare(sql)?.query_map([], stored)?.collect()
 }
 
+/// All runs, the last one first.
+const RUNS: &str = "SELECT started, ended, exit_code, streams FROM runs ORDER BY id DESC";
+
 fn read_runs(db: &Connection) -> rusqlite::Result<Vec<Run>> {
-    let sql = "SELECT started, ended, exit_code, streams FROM runs ORDER BY id DESC";
-    db.prepare(sql)?.query_map([], run)?.collect()
+    db.prepare(RUNS)?.query_map([], run)?.collect()
 }
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::checkpoint::Unreadable;
-use crate::state::store::{StateError, StateFault, last_good, read_checkpoints, read_runs};
+use crate::state::store::{RUNS, StateError, StateFault, last_good, read_checkpoints, run};
 
 /// How the database came to its form, step by step. The form's number, in `user_version`,
 /// is how many steps were made. A step that was released is never changed: add another.
@@ -154,7 +154,7 @@ fn connect_restored(path: &Path, damage: &str) -> Result<Connection, Fault> {
     connect(path)
 }
 
-/// Looks at every page and index: some milliseconds, for a year of runs as well.
+/// Looks at every page and index.
 fn check(db: &Connection) -> Result<(), Fault> {
     let health: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if health == "ok" { Ok(()) } else { Err(Fault::Damaged(health)) }
@@ -162,8 +162,8 @@ fn check(db: &Connection) -> Result<(), Fault> {
 
 /// Reads every row once, and so proves that the tables are ours and hold what we wrote.
 fn read(db: &Connection) -> Result<(), Fault> {
-    let read = read_checkpoints(db).map(drop).and_then(|()| read_runs(db).map(drop));
-    match read {
+    let read_runs = || db.prepare(RUNS)?.query_map([], run)?.try_for_each(|run| run.map(drop));
+    match read_checkpoints(db).and_then(|_| read_runs()) {
         // Other tables or columns than ours.
         Err(rusqlite::Error::SqlInputError { .. }) => Err(Fault::Foreign),
         read => Ok(read?),
