@@ -49,6 +49,8 @@ fn start_log(cli: &Cli) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(level))
         .with_writer(|| report::RedactedStderr)
+        // Where nobody reads stderr any more, there is nobody to tell that either.
+        .log_internal_errors(false)
         .with_target(false);
     let started = match cli.log_format {
         LogFormat::Text => log.with_ansi(false).try_init(),
