@@ -117,6 +117,29 @@ fn a_run_that_is_killed_or_loses_its_connection_is_finished_by_the_next() {
 }
 
 #[test]
+fn a_server_that_is_killed_in_mid_run_and_starts_again_loses_nothing() {
+    let (posthog, mut cluster) = (with_many_pages(), Cluster::start());
+    for mode in ["incremental", "full-refresh", "truncate"] {
+        let project = Project::in_mode(&posthog, mode, &["events", "cohorts"]);
+        let project = project.into_postgres(&cluster.url());
+        posthog.clear_log();
+        posthog.fault(Fault::on("", FaultKind::Slow(Duration::from_secs(2))).nth(&[6]));
+        let running = project.starts();
+        posthog.until("the run asks", |sandbox| sandbox.log().len() >= 6);
+
+        cluster.is_killed_and_starts_again();
+        posthog.clear_faults();
+
+        // What was written is gone with the server's sessions: the run says so.
+        running.ends().fails_or_is(7, 3).keeps_the_password().says("fix:");
+        project.run().succeeds().keeps_the_password();
+        cluster.holds_exactly(&posthog, "events");
+        cluster.holds_exactly(&posthog, "cohorts");
+        cluster.sql("DROP SCHEMA posthog CASCADE");
+    }
+}
+
+#[test]
 fn a_run_that_dies_around_a_commit_is_finished_by_the_next() {
     let (posthog, cluster) = (with_many_pages(), Cluster::start());
     for (mode, moment) in [

@@ -285,6 +285,23 @@ fn what_cannot_be_written_is_refused_when_opened() {
 }
 
 #[test]
+fn a_server_killed_before_a_commit_has_forgotten_the_page_and_nothing_else() {
+    let mut cluster = Cluster::start();
+    load(&cluster, Load::Merge, r#"{"id":"a"}"#).unwrap();
+    let mut target = open(&cluster.url(), "posthog.t", &schema()).unwrap();
+    target.begin(Load::Merge).unwrap();
+    target.write(&batch(&schema(), r#"{"id":"b"}"#)).unwrap();
+
+    cluster.is_killed_and_starts_again();
+
+    target.commit(&checkpoint(2)).unwrap_err();
+    drop(target);
+    let mut target = open(&cluster.url(), "posthog.t", &schema()).unwrap();
+    assert_eq!(target.recall().unwrap(), Recall::Found(checkpoint(1)));
+    assert_eq!(cluster.sql("SELECT id FROM posthog.t"), ["a"]);
+}
+
+#[test]
 fn only_a_server_that_is_trusted_is_written_to() {
     let cluster = Cluster::start_with_certificate();
     let named = cluster.url().replace("127.0.0.1", "localhost");

@@ -73,8 +73,12 @@ fn is_read_only(ground: &Ground) -> Tried {
     full.run_with(ground.options()).succeeds();
     posthog.clear_log();
     fresh.run_on(&Shim::read_only(), ground.options()).exits(7).says("fix:");
-    let target = if ground.target == "jsonl" { "/out" } else { "posthog.db" };
-    for part in [target, "/state/"] {
+    let parts: &[&str] = match ground.target {
+        "jsonl" => &["/out", "/state/"],
+        "sqlite" => &["posthog.db", "/state/"],
+        _ => &["/state/"],
+    };
+    for part in parts {
         full.run_on(&Shim::read_only().under(part), ground.options()).exits(7).says("fix:");
         ground.holds(&posthog, &full);
     }

@@ -266,7 +266,11 @@ fn at_once_in_one_place(ground: &Ground) -> Tried {
     runs.into_iter().for_each(|run| drop(run.ends().succeeds()));
     for n in [0, 7, 19] {
         let source = project.path(&format!("out/p{n}"));
-        if ground.target == "jsonl" {
+        if let Some(database) = project.database() {
+            database.sql(&format!(
+                "DROP SCHEMA IF EXISTS posthog CASCADE; ALTER SCHEMA p{n} RENAME TO posthog"
+            ));
+        } else if ground.target == "jsonl" {
             drop(fs::remove_dir_all(project.path("out/posthog")));
             fs::rename(source, project.path("out/posthog")).unwrap();
         } else {

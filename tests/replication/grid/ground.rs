@@ -9,7 +9,11 @@ use serde_json::Value;
 
 use crate::support::{PostHog, Project};
 
-const TARGETS: [&str; 2] = ["sqlite", "jsonl"];
+#[cfg(feature = "postgres")]
+const TARGETS: &[&str] = &["sqlite", "postgres", "jsonl"];
+#[cfg(not(feature = "postgres"))]
+const TARGETS: &[&str] = &["sqlite", "jsonl"];
+
 const MODES: [&str; 4] = ["full-refresh", "truncate", "incremental", "backfill"];
 
 /// The ways of paging, each with a stream that is read so.
@@ -47,7 +51,7 @@ impl Ground {
         let mut all = Vec::new();
         for (paging, stream) in PAGINGS {
             for mode in MODES {
-                all.extend(TARGETS.map(|target| Self { target, mode, paging, stream }));
+                all.extend(TARGETS.iter().map(|target| Self { target, mode, paging, stream }));
             }
         }
         all
@@ -82,7 +86,11 @@ impl Ground {
     pub(crate) fn project(&self, posthog: &PostHog) -> Project {
         let mode = if self.mode == "backfill" { "incremental" } else { self.mode };
         let project = Project::in_mode(posthog, mode, &[self.stream]);
-        if self.target == "jsonl" { project.into_files() } else { project }
+        match self.target {
+            "jsonl" => project.into_files(),
+            "postgres" => project.into_a_database(),
+            _ => project,
+        }
     }
 
     /// The options of a run in this mode.
@@ -105,6 +113,13 @@ impl Ground {
 
     /// Every row, as text.
     fn contents(&self, project: &Project) -> BTreeSet<String> {
+        if let Some(database) = project.database() {
+            // What is not copied whole is not rewritten either.
+            let is_copied = matches!(self.mode, "full-refresh" | "truncate");
+            let written = if is_copied { "" } else { "xmin, " };
+            let sql = format!("SELECT {written}t.* FROM posthog.{} AS t", self.stream);
+            return database.sql(&sql).into_iter().collect();
+        }
         match self.target {
             "jsonl" => project.lines_of(self.stream),
             _ => project.copy().everything().into_values().flatten().collect(),
@@ -114,6 +129,9 @@ impl Ground {
     /// Readers of the copy see what PostHog holds.
     #[track_caller]
     pub(crate) fn readers_see_all(&self, posthog: &PostHog, project: &Project) {
+        if let Some(database) = project.database() {
+            return database.holds_exactly(posthog, self.stream);
+        }
         match self.target {
             "jsonl" => project.files_show_exactly(posthog, self.stream),
             _ => project.holds_exactly(posthog, self.stream),
@@ -124,8 +142,9 @@ impl Ground {
     #[track_caller]
     pub(crate) fn holds(&self, posthog: &PostHog, project: &Project) {
         match self.target {
+            // Of files also those that no manifest names.
             "jsonl" => project.files_hold_exactly(posthog, self.stream),
-            _ => project.holds_exactly(posthog, self.stream),
+            _ => self.readers_see_all(posthog, project),
         }
         let (state, target) = (self.in_state(project), self.in_target(project));
         assert!(target.is_some(), "the target has no checkpoint");
@@ -161,6 +180,15 @@ impl Ground {
 
     /// The same in the target.
     fn in_target(&self, project: &Project) -> Option<(String, i64)> {
+        if let Some(database) = project.database() {
+            let sql = format!(
+                "SELECT epoch, sequence FROM posthog._hogline_checkpoints WHERE stream = '{}'",
+                self.stream
+            );
+            let found = database.try_sql(&sql).ok()?;
+            let (epoch, sequence) = found.first()?.split_once('|')?;
+            return Some((epoch.to_owned(), sequence.parse().unwrap()));
+        }
         if self.target != "jsonl" {
             return checkpoint(
                 &project.path("posthog.db"),

@@ -3,8 +3,9 @@
 //! A [`Fault`] is tried on every [`Ground`]: a target, a mode and a way of paging. After it,
 //! whatever it did, [`Ground::settles`] runs to the end and holds the copy against every
 //! promise. A plain test run tries a sample of the cells, the same in every run; with
-//! `HOGLINE_GRID=cells` every cell is tried, and with `HOGLINE_GRID=whole` also every moment
-//! within it. `tests/grid` prints the table, and puts it into `docs/trust.md`.
+//! `HOGLINE_GRID=cells` every cell is tried, with `HOGLINE_GRID=postgres` every cell of that
+//! target, and with `HOGLINE_GRID=whole` also every moment within a cell. `tests/grid` prints
+//! the table, and puts it into `docs/trust.md`.
 
 mod calm;
 mod crash;
@@ -49,12 +50,22 @@ impl Fault {
 /// leaves the group's table for those who print it.
 pub(crate) fn try_all(group: &str, share: usize, faults: &[Fault]) {
     let tries_every_cell = is_whole() || is_wanted("cells");
+    let is_of_a_target = Ground::all().iter().any(|ground| is_wanted(ground.target));
     let mut table = String::new();
+    // One server for all cells.
+    let mut server = None;
     for (n, fault) in faults.iter().enumerate() {
         for (m, ground) in Ground::all().iter().enumerate() {
-            // Steps of another size than the rows: a sample meets every column.
-            if !tries_every_cell && (n + m) % share != 0 {
+            let is_tried = match is_of_a_target {
+                true => is_wanted(ground.target),
+                // Steps of another size than the rows: a sample meets every column.
+                false => tries_every_cell || (n + m) % share == 0,
+            };
+            if !is_tried {
                 continue;
+            }
+            if ground.target == "postgres" && server.is_none() {
+                server = Some(crate::support::server());
             }
             let tried = match ground.why_empty() {
                 Some(why) => Tried::Empty(why),
@@ -65,7 +76,7 @@ pub(crate) fn try_all(group: &str, share: usize, faults: &[Fault]) {
                 Tried::Empty(why) => format!("empty\t{why}"),
             };
             let line = format!("{group}\t{}\t{ground}\t{result}", fault.name);
-            if tries_every_cell {
+            if tries_every_cell || is_of_a_target {
                 // It takes long: tests keep what they print to themselves, this is seen at once.
                 std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap_or_default();
             }

@@ -8,11 +8,13 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use super::{Fault, Ground, Tried, try_all};
-use crate::support::{MINUTE, PostHog, Project, Told};
+use crate::support::{Database, MINUTE, PostHog, Project, Told};
 
 #[test]
 fn a_database_that_another_program_harmed_is_never_filled_up_from_the_cursor() {
-    let sql = |name: &str, sql: &'static str| harmed(name, "sqlite", move |p| change(p, sql));
+    let sql = |name: &str, sql: &'static str| {
+        harmed(name, &["sqlite", "postgres"], move |p| change(p, sql))
+    };
     let bytes = |name: &str, harm: fn(&Path)| {
         damaged(name, move |p| {
             change(p, "PRAGMA wal_checkpoint(TRUNCATE)");
@@ -32,7 +34,7 @@ fn a_database_that_another_program_harmed_is_never_filled_up_from_the_cursor() {
         ),
         sql(
             "newest rows deleted",
-            "DELETE FROM {table} WHERE rowid > (SELECT max(rowid) / 2 FROM {table})",
+            "DELETE FROM {table} WHERE {row} > (SELECT max({row}) FROM {table}) / 2",
         ),
         sql(
             "column of the key dropped",
@@ -40,8 +42,8 @@ fn a_database_that_another_program_harmed_is_never_filled_up_from_the_cursor() {
         ),
         sql("column dropped", "ALTER TABLE {table} DROP COLUMN {column}"),
         sql("all tables dropped but the checkpoints", "DROP TABLE {table}; VACUUM"),
-        harmed("database deleted", "sqlite", remove_database),
-        harmed("database restored from an older copy", "sqlite", restored_from_an_older_copy),
+        harmed("database deleted", &["sqlite"], remove_database),
+        harmed("database restored from an older copy", &["sqlite"], restored_from_an_older_copy),
         bytes("database overwritten with noise", |path| overwrite(path, 0)),
         bytes("pages overwritten with noise", |path| overwrite(path, 4096)),
         bytes("database cut off", |path| cut(path, 5000)),
@@ -52,17 +54,19 @@ fn a_database_that_another_program_harmed_is_never_filled_up_from_the_cursor() {
 
 #[test]
 fn files_that_another_program_harmed_are_never_added_to() {
-    let file = |name: &str, harm: fn(&Path)| harmed(name, "jsonl", move |p| harm(&listed(p)));
+    let file = |name: &str, harm: fn(&Path)| harmed(name, &["jsonl"], move |p| harm(&listed(p)));
     let faults = [
         file("file removed", |path| fs::remove_file(path).unwrap()),
         file("file cut off", |path| cut(path, 10)),
         file("file grown", |path| {
             fs::write(path, fs::read_to_string(path).unwrap() + "{}\n").unwrap();
         }),
-        harmed("manifest removed", "jsonl", |p| fs::remove_file(manifest(p)).unwrap()),
-        harmed("manifest edited", "jsonl", |p| fs::write(manifest(p), "{\"version\": 1,").unwrap()),
-        harmed("manifest from an older copy", "jsonl", older_manifest),
-        harmed("folder removed", "jsonl", |p| fs::remove_dir_all(folder(p)).unwrap()),
+        harmed("manifest removed", &["jsonl"], |p| fs::remove_file(manifest(p)).unwrap()),
+        harmed("manifest edited", &["jsonl"], |p| {
+            fs::write(manifest(p), "{\"version\": 1,").unwrap();
+        }),
+        harmed("manifest from an older copy", &["jsonl"], older_manifest),
+        harmed("folder removed", &["jsonl"], |p| fs::remove_dir_all(folder(p)).unwrap()),
     ];
     try_all("files", 23, &faults);
 }
@@ -121,8 +125,10 @@ fn a_busy_database_is_waited_for_but_not_for_ever() {
 
 /// Another program is in the middle of a transaction.
 fn busy(ground: &Ground, meanwhile: impl Fn(&PostHog, &Project, &Connection)) -> Tried {
-    if ground.target != "sqlite" {
-        return Tried::Empty("files have no such lock");
+    match ground.target {
+        "jsonl" => return Tried::Empty("files have no such lock"),
+        "postgres" => return Tried::Empty("its locks have stories of their own"),
+        _ => {}
     }
     let (posthog, project) = loaded(ground);
     let holder = Connection::open(project.path("posthog.db")).unwrap();
@@ -134,9 +140,9 @@ fn busy(ground: &Ground, meanwhile: impl Fn(&PostHog, &Project, &Connection)) ->
 }
 
 /// A harm after which nothing may be added: state and target disagree, whatever is in them.
-fn harmed(name: &str, target: &'static str, harm: impl Fn(&Project) + 'static) -> Fault {
+fn harmed(name: &str, targets: &'static [&str], harm: impl Fn(&Project) + 'static) -> Fault {
     Fault::new(name, move |ground| {
-        if ground.target != target {
+        if !targets.contains(&ground.target) {
             return Tried::Empty("it is another target's");
         }
         let (posthog, project) = loaded(ground);
@@ -184,7 +190,7 @@ fn damaged(name: &str, harm: impl Fn(&Project) + 'static) -> Fault {
 /// Something that the owner of a database may do: runs go on, and it stays.
 fn owned(name: &str, sql: &'static str, stays: &'static str) -> Fault {
     Fault::new(name, move |ground| {
-        if ground.target != "sqlite" {
+        if ground.target == "jsonl" {
             return Tried::Empty("files have no such thing");
         }
         let posthog = ground.posthog();
@@ -192,6 +198,9 @@ fn owned(name: &str, sql: &'static str, stays: &'static str) -> Fault {
         project.run_with(ground.options()).succeeds();
         change(&project, sql);
         let count = || -> i64 {
+            if let Some(database) = project.database() {
+                return database.sql(&spelt_in(database, stays))[0].parse().unwrap();
+            }
             let database = Connection::open(project.path("posthog.db")).unwrap();
             database.query_row(&spelt(&database, stays), [], |row| row.get(0)).unwrap()
         };
@@ -213,7 +222,7 @@ fn loaded(ground: &Ground) -> (PostHog, Project) {
     // A folder as it was after the first run, for those who go back to it.
     if ground.target == "jsonl" {
         fs::copy(manifest(&project), project.path("older.json")).unwrap();
-    } else {
+    } else if ground.target == "sqlite" {
         fs::copy(project.path("posthog.db"), project.path("older.db")).unwrap();
     }
     posthog.later(MINUTE);
@@ -248,8 +257,12 @@ fn begins_anew(ground: &Ground, posthog: &PostHog, project: &Project) {
     ground.settles(posthog, project);
 }
 
-/// Does something to the stream's table: `{table}`, and `{column}` of its own.
+/// Does something to the stream's table: `{table}`, its `{row}` numbers, and a `{column}`.
 fn change(project: &Project, sql: &str) {
+    if let Some(database) = project.database() {
+        database.sql(&spelt_in(database, sql));
+        return;
+    }
     let database = Connection::open(project.path("posthog.db")).unwrap();
     database.execute_batch(&spelt(&database, sql)).unwrap();
 }
@@ -259,7 +272,20 @@ fn spelt(database: &Connection, sql: &str) -> String {
     let table: String = database.query_row(name, [], |row| row.get(0)).unwrap();
     let last = "SELECT name FROM pragma_table_info(?1) WHERE pk = 0 ORDER BY cid LIMIT 1 OFFSET 1";
     let column: String = database.query_row(last, [&table], |row| row.get(0)).unwrap();
-    sql.replace("{table}", &table).replace("{column}", &column)
+    sql.replace("{table}", &table).replace("{row}", "rowid").replace("{column}", &column)
+}
+
+fn spelt_in(database: &Database, sql: &str) -> String {
+    let name = "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'posthog'::regnamespace
+                AND c.relkind IN ('r', 'v') AND c.relname !~ '^_' AND c.relname <> 't'";
+    let table = format!("posthog.{}", database.sql(name)[0]);
+    let last = format!(
+        "SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped
+         AND attnum <> ALL (SELECT unnest(conkey) FROM pg_constraint WHERE conrelid = attrelid) ORDER BY attnum LIMIT 1 OFFSET 1"
+    );
+    let column = database.sql(&last).into_iter().next().unwrap_or_default();
+    let row = "(ctid::text::point)[0] * 100 + (ctid::text::point)[1]";
+    sql.replace("{table}", &table).replace("{row}", row).replace("{column}", &column)
 }
 
 fn remove_database(project: &Project) {

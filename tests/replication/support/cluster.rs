@@ -2,7 +2,8 @@
 //!
 //! Its files are made once (`initdb`, and a database `lake` that its user `loader` owns) and
 //! copied for each test. It ends with the test however that ends: it waits on a pipe that only
-//! the test holds. Where the tests run as root it runs as another user, as PostgreSQL wants it.
+//! the test holds. Killed, it starts again where the test wants it. Where the tests run as root
+//! it runs as another user, as PostgreSQL wants it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -31,9 +32,12 @@ const SETTINGS: &str = "listen_addresses = '127.0.0.1'\nunix_socket_directories 
 const USERS: &str = "CREATE ROLE loader LOGIN PASSWORD 'pw of the loader @/#%'\n\
     CREATE DATABASE lake OWNER loader\n";
 
-/// Ends the server when the pipe does, and leaves nothing of it.
-const WATCHED: &str = "data=$1; shift; \"$@\" >\"$data/log\" 2>&1 & server=$!; \
-    cat >/dev/null; kill -QUIT $server; wait $server; rm -rf \"$data\"/*";
+/// Ends the server when the pipe does, and leaves nothing of it. While there is a file `again`,
+/// it is started again.
+const WATCHED: &str = "data=$1; shift; \
+    { \"$@\"; while [ -e \"$data/again\" ]; do sleep 0.05; \"$@\"; done; } >\"$data/log\" 2>&1 & loop=$!; \
+    cat >/dev/null; rm -f \"$data/again\"; kill -QUIT $(head -n 1 \"$data/postmaster.pid\"); \
+    wait $loop; rm -rf \"$data\"/*";
 
 /// A running server; it ends when dropped.
 pub(crate) struct Cluster {
@@ -103,17 +107,29 @@ impl Cluster {
 
     /// The same; the error is the server's.
     pub(crate) fn try_sql(&self, sql: &str) -> Result<Vec<String>, String> {
-        let answer = self.runtime.block_on(self.client.simple_query(sql));
-        let told = |err: tokio_postgres::Error| {
-            err.as_db_error().map_or(err.to_string(), |err| err.message().to_owned())
-        };
-        Ok(answer.map_err(told)?.iter().filter_map(line).collect())
+        told(self.runtime.block_on(self.client.simple_query(sql)))
+    }
+
+    /// Kills the server and all its sessions, as a machine does that has no memory left, and
+    /// starts it again.
+    pub(crate) fn is_killed_and_starts_again(&mut self) {
+        let data = self.home.path().join("data");
+        fs::write(data.join("again"), "").unwrap();
+        let server = fs::read_to_string(data.join("postmaster.pid")).unwrap();
+        output(Command::new("kill").arg("-KILL").arg(server.lines().next().unwrap()));
+        self.client = self.runtime.block_on(answers(self.port, &mut self.server)).unwrap();
+        fs::remove_file(data.join("again")).unwrap();
     }
 
     /// A session of the superuser that stays open until dropped.
     pub(crate) fn session(&self, sql: &str) -> Session<'_> {
+        self.session_in("lake", sql)
+    }
+
+    /// The same in another database.
+    pub(crate) fn session_in(&self, database: &str, sql: &str) -> Session<'_> {
         let client = self.runtime.block_on(async {
-            let client = connect(self.port).await?;
+            let client = connect(self.port, database).await?;
             client.batch_execute(sql).await?;
             Ok::<_, tokio_postgres::Error>(client)
         });
@@ -153,9 +169,23 @@ impl Session<'_> {
     /// The texts of what a query gives.
     #[track_caller]
     pub(crate) fn sql(&self, sql: &str) -> Vec<String> {
-        let answer = self.cluster.runtime.block_on(self.client.simple_query(sql));
-        answer.unwrap().iter().filter_map(line).collect()
+        self.try_sql(sql).unwrap_or_else(|err| panic!("{err}: {sql}"))
     }
+
+    /// The same; the error is the server's.
+    pub(crate) fn try_sql(&self, sql: &str) -> Result<Vec<String>, String> {
+        told(self.cluster.runtime.block_on(self.client.simple_query(sql)))
+    }
+}
+
+/// What the server answered, a text a row.
+fn told(
+    answer: Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>,
+) -> Result<Vec<String>, String> {
+    let message = |err: tokio_postgres::Error| {
+        err.as_db_error().map_or(err.to_string(), |err| err.message().to_owned())
+    };
+    Ok(answer.map_err(message)?.iter().filter_map(line).collect())
 }
 
 fn line(message: &SimpleQueryMessage) -> Option<String> {
@@ -164,9 +194,9 @@ fn line(message: &SimpleQueryMessage) -> Option<String> {
     Some(cells.join("|"))
 }
 
-async fn connect(port: u16) -> Result<Client, tokio_postgres::Error> {
+async fn connect(port: u16, database: &str) -> Result<Client, tokio_postgres::Error> {
     let mut config = Config::new();
-    config.host("127.0.0.1").port(port).user("postgres").password(PASSWORD).dbname("lake");
+    config.host("127.0.0.1").port(port).user("postgres").password(PASSWORD).dbname(database);
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
@@ -176,7 +206,7 @@ async fn connect(port: u16) -> Result<Client, tokio_postgres::Error> {
 async fn answers(port: u16, server: &mut Child) -> Option<Client> {
     let begun = Instant::now();
     loop {
-        if let Ok(client) = connect(port).await {
+        if let Ok(client) = connect(port, "lake").await {
             return Some(client);
         }
         if server.try_wait().unwrap().is_some() || begun.elapsed() > PATIENCE {

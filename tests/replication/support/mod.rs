@@ -5,6 +5,8 @@ mod cable;
 #[cfg(feature = "postgres")]
 mod cluster;
 mod files;
+#[cfg(not(feature = "postgres"))]
+mod no_postgres;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod posthog;
@@ -18,6 +20,10 @@ mod table;
 pub(crate) use cable::{Cable, Strike};
 #[cfg(feature = "postgres")]
 pub(crate) use cluster::{Cluster, PASSWORD};
+#[cfg(not(feature = "postgres"))]
+pub(crate) use no_postgres::{Database, server};
+#[cfg(feature = "postgres")]
+pub(crate) use postgres::{Database, server};
 pub(crate) use posthog::{DAY, EVERYTHING, MINUTE, PATIENCE, PostHog};
 pub(crate) use project::Project;
 pub(crate) use proxy::{Answer, Asked, End, Framing, Mangle, Proxy, Sent};

@@ -9,7 +9,7 @@ use hogline::sandbox::{KEY, PROJECT, Sandbox};
 use tempfile::TempDir;
 
 use super::ran::Told;
-use super::{Copy, Proxy, Ran, Shim};
+use super::{Copy, Database, Proxy, Ran, Shim};
 
 /// The command line of every run.
 const RUN: [&str; 5] = ["run", "-r", "replication.yaml", "--report", "report.json"];
@@ -38,6 +38,8 @@ pub(crate) struct Project {
     inputs: Vec<String>,
     /// The address space a run may take, in KiB.
     memory: Option<u32>,
+    /// Where it writes to a database of PostgreSQL that is its own.
+    pub(super) database: Option<Database>,
 }
 
 impl Project {
@@ -56,6 +58,7 @@ impl Project {
                 .map(str::to_owned)
                 .into(),
             memory: None,
+            database: None,
         }
     }
 
@@ -167,6 +170,11 @@ impl Project {
     /// What is in the database.
     pub(crate) fn copy(&self) -> Copy {
         Copy::at(&self.path("posthog.db"))
+    }
+
+    /// The database of its own in PostgreSQL, where it writes to one.
+    pub(crate) fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
     }
 
     /// A stream's folder of JSON lines holds what PostHog holds.

@@ -199,17 +199,32 @@ fn text_of(ground: &Ground, project: &Project) -> Vec<String> {
         let cells = rows.flat_map(|row| row.unwrap().into_iter());
         return cells.filter(|(name, _)| is_new(name)).map(|(_, cell)| cell.to_string()).collect();
     }
-    let copy = project.copy();
-    let table = format!("posthog_{}", ground.stream);
-    let names = copy.lines(&format!("SELECT name FROM pragma_table_info('{table}')"));
+    let (table, columns) = match ground.target {
+        "postgres" => (
+            format!("posthog.{}", ground.stream),
+            format!(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = '{}'",
+                ground.stream
+            ),
+        ),
+        _ => (
+            format!("posthog_{}", ground.stream),
+            format!("SELECT name FROM pragma_table_info('posthog_{}')", ground.stream),
+        ),
+    };
     let mut found = Vec::new();
-    for name in names.iter().filter(|name| is_new(name)) {
+    for name in ask(project, &columns).iter().filter(|name| is_new(name)) {
         let name = name.replace('"', "\"\"");
         let sql =
             format!("SELECT CAST(\"{name}\" AS TEXT) FROM {table} WHERE \"{name}\" IS NOT NULL");
-        found.extend(copy.lines(&sql));
+        found.extend(ask(project, &sql));
     }
     found
+}
+
+/// The texts that a query of the project's database gives.
+fn ask(project: &Project, sql: &str) -> Vec<String> {
+    project.database().map_or_else(|| project.copy().lines(sql), |database| database.sql(sql))
 }
 
 /// What is in a folder of JSON lines.
@@ -240,8 +255,9 @@ fn arrive(ground: &Ground, odds: Vec<Odd>) -> Tried {
             repairs_are_told(&told, ground, &odds);
         }
     }
-    let kept = match ground.target {
-        "jsonl" => return Tried::Passed(odds.len()),
+    let kept = match (ground.target, project.database()) {
+        ("jsonl", _) => return Tried::Passed(odds.len()),
+        (_, Some(database)) => database.count(ground.stream),
         _ => project.copy().count(ground.stream),
     };
     assert_eq!(kept, scene.posthog.count(ground.stream), "rows were lost");
@@ -303,6 +319,17 @@ fn is_kept(ground: &Ground, project: &Project, id: &str, odd: &Odd) {
         let cell = format!("{}:{line}", json!(column));
         let found = lines(ground, project).lines().any(|line| line.contains(&cell));
         assert!(found, "no line has {column} {shown:?}");
+        return;
+    }
+    if let Some(database) = project.database() {
+        // It knows what is equal to a value of a column's type.
+        let sql = format!(
+            "SELECT \"{column}\" = '{}' FROM posthog.{} WHERE CAST(id AS TEXT) = '{id}'",
+            kept.replace('\'', "''"),
+            ground.stream
+        );
+        let found = database.sql(&sql);
+        assert!(found.iter().any(|found| found == "t"), "{column} of {id} is no {shown:?}");
         return;
     }
     let table = format!("posthog_{}", ground.stream);
