@@ -330,20 +330,39 @@ impl Scanner {
 
 /// Moves `pos` behind the quote that closes the string it stands in, and returns the offset
 /// of that quote; where the bytes end first, `pos` is where to go on.
-fn closing_quote(bytes: &[u8], pos: &mut usize) -> Option<usize> {
-    let mut at = *pos;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => {
-                *pos = at + 1;
-                return Some(at);
-            }
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
+pub(crate) fn closing_quote(bytes: &[u8], pos: &mut usize) -> Option<usize> {
+    let mut at = find(*b"\"\\", bytes, *pos);
+    while bytes.get(at) == Some(&b'\\') {
+        at = find(*b"\"\\", bytes, at + 2);
     }
-    *pos = at;
-    None
+    let is_closed = at < bytes.len();
+    *pos = at + usize::from(is_closed);
+    is_closed.then_some(at)
+}
+
+/// The offset, from `at` on, of the first byte that is one of these two; else where the bytes end.
+///
+/// Eight bytes at a time: what is looked for is mostly near, too near for a search to pay that
+/// must first be set up.
+#[inline]
+pub(crate) fn find(either: [u8; 2], bytes: &[u8], mut at: usize) -> usize {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    // The high bit of the first byte of the word that is `byte`; later ones may be wrong.
+    let is = |word: u64, byte: u8| {
+        let differs = word ^ (LOW * u64::from(byte));
+        differs.wrapping_sub(LOW) & !differs & HIGH
+    };
+    while let Some((word, _)) = bytes.get(at..).and_then(<[u8]>::split_first_chunk) {
+        let word = u64::from_le_bytes(*word);
+        let found = is(word, either[0]) | is(word, either[1]);
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|byte| either.contains(byte)).unwrap_or(rest.len())
 }
 
 fn unexpected(state: State, byte: u8) -> NotJson {
@@ -354,4 +373,24 @@ fn unexpected(state: State, byte: u8) -> NotJson {
         _ => "inside",
     };
     NotJson(format!("the answer is not the JSON asked for: `{}` {place}", byte.escape_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_first_of_two_bytes_is_found_from_any_place(
+            bytes in prop::collection::vec(prop::sample::select(b"\"\\!#[]\x5b\xa2\xdcab\0".to_vec()), 0..40),
+            from in 0_usize..48,
+        ) {
+            let rest = bytes.get(from..).unwrap_or_default();
+            let place = rest.iter().position(|byte| b"\"\\".contains(byte));
+            let expected = from + place.unwrap_or(rest.len());
+            prop_assert_eq!(find(*b"\"\\", &bytes, from), expected);
+        }
+    }
 }

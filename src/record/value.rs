@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde::de::IgnoredAny;
 
 use crate::cursor::Timestamp;
+use crate::record::scan;
 use crate::schema::ColumnType;
 
 /// A value of a column.
@@ -116,26 +117,27 @@ pub(crate) fn string_content(raw: &str) -> Option<&str> {
 /// The text a JSON string's content spells, and whether something in it no text can hold
 /// (NUL, half a surrogate pair, an unknown escape) was replaced by `U+FFFD`.
 pub(crate) fn unescape(content: &str) -> (Cow<'_, str>, bool) {
-    let Some(first) = content.find('\\') else {
-        return match content.contains('\0') {
-            false => (Cow::Borrowed(content), false),
-            true => (Cow::Owned(content.replace('\0', "\u{fffd}")), true),
-        };
-    };
+    let next_escape = |from| scan::find([b'\\'; 2], content.as_bytes(), from);
+    let mut at = next_escape(0);
+    if at == content.len() {
+        return (without_nul(Cow::Borrowed(content)), content.contains('\0'));
+    }
     let mut text = String::with_capacity(content.len());
     let mut repaired = false;
-    let mut rest = content;
-    let mut next = Some(first);
-    while let Some(at) = next {
-        text.push_str(&rest[..at]);
-        let (spelt, used) = escape(&rest[at + 1..]);
+    let mut copied = 0;
+    while at < content.len() {
+        text.push_str(&content[copied..at]);
+        let (spelt, used) = escape(&content[at + 1..]);
         text.push(spelt.unwrap_or('\u{fffd}'));
         repaired |= spelt.is_none();
-        rest = &rest[at + 1 + used..];
-        next = rest.find('\\');
+        copied = at + 1 + used;
+        at = next_escape(copied);
     }
-    text.push_str(rest);
-    (Cow::Owned(text), repaired)
+    text.push_str(&content[copied..]);
+    match text.contains('\0') {
+        false => (Cow::Owned(text), repaired),
+        true => (without_nul(Cow::Owned(text)), true),
+    }
 }
 
 /// The character an escape spells (nothing where it spells none), and the bytes it takes
@@ -207,14 +209,8 @@ pub(crate) fn compact(raw: &str) -> Cow<'_, str> {
 
 /// The index after the closing quote of the string whose content begins at `at`.
 fn after_string(bytes: &[u8], mut at: usize) -> usize {
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    bytes.len()
+    scan::closing_quote(bytes, &mut at);
+    at.min(bytes.len())
 }
 
 #[cfg(test)]
@@ -237,6 +233,7 @@ mod tests {
             ("null", T::Json, Value::Null, false),
             (r#""a\"\u00e9\ud83e\udd94\n""#, T::Text, text("a\"é🦔\n"), false),
             (r#""a\u0000b""#, T::Text, text("a\u{fffd}b"), true),
+            ("\"a\0\\n\"", T::Text, text("a\u{fffd}\n"), true),
             (r#""\ud83e!""#, T::Text, text("\u{fffd}!"), true),
             (r#""\ud83e\u0041""#, T::Text, text("\u{fffd}A"), true),
             ("17", T::Text, text("17"), false),
