@@ -160,7 +160,6 @@ fn without_end(ground: &Ground) -> Tried {
         "cursor" => last_by_pages(
             ground,
             &[
-                circle("rows are not in the order of time", first_page_again("after=")),
                 circle(
                     "an empty page says that there is more",
                     edit(|answer| {
@@ -168,6 +167,7 @@ fn without_end(ground: &Ground) -> Tried {
                         answer["has_next"] = json!(true);
                     }),
                 ),
+                circle("rows are not in the order of time", first_page_again("after=")),
             ],
         ),
         "time window" => last_by_pages(
@@ -184,7 +184,7 @@ fn without_end(ground: &Ground) -> Tried {
     }
 }
 
-/// Answers the questions that have a parameter as the last one without it.
+/// Answers the questions that have a parameter as the last one without it, which it must have seen.
 fn first_page_again(parameter: &'static str) -> Mangle {
     let first = Mutex::new(None::<Answer>);
     Arc::new(move |asked, answer| {
