@@ -346,23 +346,43 @@ pub(crate) fn closing_quote(bytes: &[u8], pos: &mut usize) -> Option<usize> {
 /// must first be set up.
 #[inline]
 pub(crate) fn find(either: [u8; 2], bytes: &[u8], mut at: usize) -> usize {
-    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    // The high bit of the first byte of the word that is `byte`; later ones may be wrong.
-    let is = |word: u64, byte: u8| {
-        let differs = word ^ (LOW * u64::from(byte));
-        differs.wrapping_sub(LOW) & !differs & HIGH
-    };
     while let Some((word, _)) = bytes.get(at..).and_then(<[u8]>::split_first_chunk) {
-        let word = u64::from_le_bytes(*word);
-        let found = is(word, either[0]) | is(word, either[1]);
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+        if let Some(nth) = first_in(either, *word) {
+            return at + nth;
         }
         at += 8;
     }
     let rest = bytes.get(at..).unwrap_or_default();
     at + rest.iter().position(|byte| either.contains(byte)).unwrap_or(rest.len())
+}
+
+/// Copies what stands from `at` on before the next `stop`; the offset of that, or the end.
+pub(crate) fn copy_until(stop: u8, bytes: &[u8], mut at: usize, out: &mut Vec<u8>) -> usize {
+    while let Some((word, _)) = bytes.get(at..).and_then(<[u8]>::split_first_chunk) {
+        out.extend_from_slice(word);
+        if let Some(nth) = first_in([stop; 2], *word) {
+            out.truncate(out.len() - word.len() + nth);
+            return at + nth;
+        }
+        at += word.len();
+    }
+    let end = find([stop; 2], bytes, at);
+    out.extend_from_slice(bytes.get(at..end).unwrap_or_default());
+    end
+}
+
+/// Which of eight bytes is the first that is one of these two.
+#[inline]
+fn first_in(either: [u8; 2], word: [u8; 8]) -> Option<usize> {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    // The high bit of the first byte that is `byte`; those after it may be wrong.
+    let is = |byte: u8| {
+        let differs = u64::from_le_bytes(word) ^ (LOW * u64::from(byte));
+        differs.wrapping_sub(LOW) & !differs & HIGH
+    };
+    let found = is(either[0]) | is(either[1]);
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 fn unexpected(state: State, byte: u8) -> NotJson {
@@ -391,6 +411,11 @@ mod tests {
             let place = rest.iter().position(|byte| b"\"\\".contains(byte));
             let expected = from + place.unwrap_or(rest.len());
             prop_assert_eq!(find(*b"\"\\", &bytes, from), expected);
+
+            let mut copied = b"before".to_vec();
+            let end = copy_until(b'\\', &bytes, from, &mut copied);
+            prop_assert_eq!(end, find([b'\\'; 2], &bytes, from));
+            prop_assert_eq!(&copied[6..], bytes.get(from..end).unwrap_or_default());
         }
     }
 }

@@ -117,23 +117,30 @@ pub(crate) fn string_content(raw: &str) -> Option<&str> {
 /// The text a JSON string's content spells, and whether something in it no text can hold
 /// (NUL, half a surrogate pair, an unknown escape) was replaced by `U+FFFD`.
 pub(crate) fn unescape(content: &str) -> (Cow<'_, str>, bool) {
-    let next_escape = |from| scan::find([b'\\'; 2], content.as_bytes(), from);
-    let mut at = next_escape(0);
-    if at == content.len() {
+    let bytes = content.as_bytes();
+    let mut at = scan::find([b'\\'; 2], bytes, 0);
+    if at == bytes.len() {
         return (without_nul(Cow::Borrowed(content)), content.contains('\0'));
     }
-    let mut text = String::with_capacity(content.len());
+    let mut text = Vec::with_capacity(bytes.len() + 8);
+    text.extend_from_slice(&bytes[..at]);
     let mut repaired = false;
-    let mut copied = 0;
-    while at < content.len() {
-        text.push_str(&content[copied..at]);
-        let (spelt, used) = escape(&content[at + 1..]);
-        text.push(spelt.unwrap_or('\u{fffd}'));
-        repaired |= spelt.is_none();
-        copied = at + 1 + used;
-        at = next_escape(copied);
+    while at < bytes.len() {
+        at += 1;
+        if let Some(byte @ (b'"' | b'\\')) = bytes.get(at) {
+            text.push(*byte);
+            at += 1;
+        } else {
+            let (spelt, used) = escape(&content[at..]);
+            text.extend_from_slice(spelt.unwrap_or('\u{fffd}').encode_utf8(&mut [0; 4]).as_bytes());
+            repaired |= spelt.is_none();
+            at += used;
+        }
+        at = scan::copy_until(b'\\', bytes, at, &mut text);
     }
-    text.push_str(&content[copied..]);
+    // Always UTF-8: it was, and characters took the place of escapes.
+    let text = String::from_utf8(text)
+        .unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned());
     match text.contains('\0') {
         false => (Cow::Owned(text), repaired),
         true => (without_nul(Cow::Owned(text)), true),
@@ -144,8 +151,6 @@ pub(crate) fn unescape(content: &str) -> (Cow<'_, str>, bool) {
 /// after its backslash.
 fn escape(rest: &str) -> (Option<char>, usize) {
     let simple = match rest.as_bytes().first() {
-        Some(b'"') => '"',
-        Some(b'\\') => '\\',
         Some(b'/') => '/',
         Some(b'n') => '\n',
         Some(b't') => '\t',
