@@ -210,6 +210,15 @@ pub enum StateAction {
         #[arg(long)]
         force: bool,
     },
+    /// How columns came to be as they are, one line for every change: new fields, wider types.
+    Schema {
+        /// Only this stream.
+        #[arg(long)]
+        stream: Option<String>,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
     /// The runs so far, the last one first: when, how long, rows, requests, outcome.
     Runs {
         /// Only runs of this stream, and what they did for it.

@@ -102,6 +102,7 @@ struct Counts {
     repairs: Repairs,
     page_repairs: Repairs,
     reached: Option<Timestamp>,
+    keys_beyond: usize,
 }
 
 impl Tally {
@@ -131,13 +132,19 @@ impl Tally {
     }
 
     pub(crate) fn add(&self, written: &Written, arrived: &Repairs, late: bool) {
-        let Written { new, updated, unchanged, repairs } = written;
+        let Written { new, updated, unchanged, repairs, .. } = written;
         let late = if late { *new } else { 0 };
         let rows = Rows { new: *new, updated: *updated, unchanged: *unchanged, late, deleted: 0 };
         let mut counts = self.counts();
         counts.page.add(rows);
         counts.page_repairs.add(repairs);
         counts.page_repairs.add(arrived);
+    }
+
+    /// Notes how many keys of a flattened column have no column of their own.
+    pub(crate) fn leave_keys(&self, beyond: usize) {
+        let mut counts = self.counts();
+        counts.keys_beyond = counts.keys_beyond.max(beyond);
     }
 
     /// Counts rows that PostHog no longer has.
@@ -207,6 +214,8 @@ pub struct Outcome {
     pub rows: Rows,
     /// Values changed to fit, by column.
     pub repairs: BTreeMap<String, u64>,
+    /// Keys of a flattened column that have no column of their own, because there are too many.
+    pub keys_beyond: usize,
     /// Requests sent, retries included.
     pub requests: u64,
     /// Seconds spent waiting for quotas and after refusals.
@@ -240,6 +249,7 @@ impl Outcome {
             read_by: counts.path.clone(),
             rows: counts.rows,
             repairs: counts.repairs.iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+            keys_beyond: counts.keys_beyond,
             requests: meter.requests(),
             waited_seconds: meter.waited().as_secs_f64(),
             seconds: took.as_secs_f64(),
@@ -295,6 +305,13 @@ pub fn summary(outcomes: &[Outcome]) -> String {
         let (count, stream) = (outcome.rows.deleted, &outcome.stream);
         let rows = if count == 1 { "row" } else { "rows" };
         text += &format!("\ndeleted: {count} {rows} of {stream} that PostHog no longer has");
+    }
+    for outcome in outcomes.iter().filter(|outcome| outcome.keys_beyond > 0) {
+        let (count, stream) = (outcome.keys_beyond, &outcome.stream);
+        let keys = if count == 1 { "key" } else { "keys" };
+        text += &format!(
+            "\nflattened: {count} {keys} of {stream} beyond the limit stay in their JSON column only"
+        );
     }
     for outcome in outcomes.iter().filter(|outcome| !outcome.repairs.is_empty()) {
         for (column, count) in &outcome.repairs {

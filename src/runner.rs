@@ -6,6 +6,7 @@
 //! after the rows. A stop drops the readers; writers then forget the open page and
 //! leave what is committed.
 
+mod drift;
 #[cfg(test)]
 mod model;
 mod sweep;
@@ -29,6 +30,7 @@ use crate::spec::endpoint::{Endpoint, ReadPath};
 use crate::state::store::StateStore;
 use crate::target::{Load, Target, TargetError};
 
+pub use drift::Drift;
 pub use sweep::Wrong;
 pub(crate) use sweep::no_scratch;
 use writer::Writer;
@@ -56,6 +58,8 @@ pub struct Job {
     pub wrong: Option<Wrong>,
     /// Whether the target lacks rows or a column that its checkpoint names.
     pub(crate) is_damaged: bool,
+    /// What is known of its columns.
+    pub drift: Drift,
 }
 
 /// What all streams of a run share.

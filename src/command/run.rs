@@ -1,5 +1,6 @@
 //! `hogline run`: replicates the streams of a replication file.
 
+mod columns;
 mod connect;
 mod history;
 mod jobs;

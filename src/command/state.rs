@@ -6,6 +6,7 @@
 
 mod change;
 mod history;
+mod schema;
 mod show;
 mod transfer;
 
@@ -35,6 +36,9 @@ pub(super) fn state(args: &StateArgs) -> Result<Exit, Failure> {
         StateAction::Show { of, format } => show::show(&open(&path)?, of, *format),
         StateAction::Runs { stream, limit, format } => {
             history::runs(&open(&path)?, stream.as_deref(), *limit, *format)
+        }
+        StateAction::Schema { stream, format } => {
+            schema::schema(&open(&path)?, stream.as_deref(), *format)
         }
         StateAction::Export { stream } => transfer::export(&open(&path)?, stream.as_deref()),
         action => {

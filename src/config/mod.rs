@@ -5,6 +5,7 @@
 
 mod allowance;
 mod braces;
+pub mod columns;
 pub mod complaint;
 pub mod connection;
 pub mod duration;
@@ -21,6 +22,7 @@ pub mod variables;
 pub mod yaml;
 
 pub use allowance::Allowance;
+pub use columns::{DeclaredColumn, Flattening};
 pub use complaint::{At, Complaint, Complaints, ConfigError};
 pub use connection::Connections;
 pub use fields::Fields;

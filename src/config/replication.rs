@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::columns::{self, DeclaredColumn, Flattening};
 use super::complaint::{At, Complaints, ConfigError};
 use super::fields::Fields;
 use super::mode::Mode;
@@ -24,9 +25,8 @@ const DEFAULT_OBJECT: &str = "posthog.{stream_name}";
 const SLING_ROOT: [&str; 2] = ["env", "hooks"];
 
 /// What Sling can say of a stream and we cannot.
-const SLING_STREAM: [&str; 18] = [
+const SLING_STREAM: [&str; 17] = [
     "change_capture_options",
-    "columns",
     "description",
     "files",
     "hooks",
@@ -66,6 +66,10 @@ pub struct StreamConfig {
     pub lookback: Option<Duration>,
     /// What becomes of rows that PostHog no longer has.
     pub delete_missing: Option<DeleteMissing>,
+    /// The columns that it declares; those of the defaults are for streams that have them.
+    pub columns: Vec<DeclaredColumn>,
+    /// Whether keys become columns.
+    pub flatten: Option<Flattening>,
 }
 
 /// What becomes of rows that PostHog no longer has.
@@ -193,6 +197,8 @@ struct Settings<'n> {
     update_key: Option<&'n str>,
     lookback: Option<Duration>,
     delete_missing: Option<DeleteMissing>,
+    columns: Option<Vec<DeclaredColumn>>,
+    flatten: Option<Flattening>,
     disabled: Option<bool>,
 }
 
@@ -212,6 +218,8 @@ impl<'n> Settings<'n> {
             update_key: fields.opt_text("update_key"),
             lookback: fields.opt_duration("lookback"),
             delete_missing: fields.opt_choice("delete_missing", "choice", &DeleteMissing::ALL),
+            columns: columns::columns(&mut fields, complaints),
+            flatten: columns::flatten(&mut fields, complaints),
             disabled: fields.opt_bool("disabled"),
         };
         if let Some(refusal) = settings.mode.and_then(Mode::refusal) {
@@ -232,9 +240,24 @@ impl<'n> Settings<'n> {
             update_key: self.update_key.or(defaults.update_key),
             lookback: self.lookback.or(defaults.lookback),
             delete_missing: self.delete_missing.or(defaults.delete_missing),
+            columns: with_defaults(self.columns, defaults.columns.as_deref()),
+            flatten: self.flatten.or_else(|| defaults.flatten.clone()),
             disabled: self.disabled.or(defaults.disabled),
         }
     }
+}
+
+/// The columns of a stream, and those of the defaults that it does not declare itself.
+fn with_defaults(
+    own: Option<Vec<DeclaredColumn>>,
+    defaults: Option<&[DeclaredColumn]>,
+) -> Option<Vec<DeclaredColumn>> {
+    let mut columns = own.unwrap_or_default();
+    let is_own = |name: &str| columns.iter().any(|own| own.name.eq_ignore_ascii_case(name));
+    let others: Vec<_> =
+        defaults.into_iter().flatten().filter(|other| !is_own(&other.name)).cloned().collect();
+    columns.extend(others);
+    (!columns.is_empty()).then_some(columns)
 }
 
 /// A key under `streams`, a name or a wildcard, with its settings.
@@ -335,6 +358,8 @@ impl Objects<'_> {
                 update_key: settings.update_key.map(str::to_owned),
                 lookback: settings.lookback,
                 delete_missing: settings.delete_missing,
+                columns: settings.columns.unwrap_or_default(),
+                flatten: settings.flatten,
             });
         }
         streams
@@ -452,6 +477,8 @@ streams: { projects: , persons: , events: { mode: incremental }, cohorts: , feat
             update_key: None,
             lookback: three_days,
             delete_missing: None,
+            columns: Vec::new(),
+            flatten: None,
         };
         let persons = StreamConfig {
             name: "persons".into(),
@@ -463,6 +490,8 @@ streams: { projects: , persons: , events: { mode: incremental }, cohorts: , feat
             update_key: Some("c".into()),
             lookback: three_days,
             delete_missing: None,
+            columns: Vec::new(),
+            flatten: None,
         };
         assert_eq!(replication.streams, [events, persons]);
     }
@@ -516,7 +545,7 @@ streams: { projects: , persons: , events: { mode: incremental }, cohorts: , feat
 sorce: S
 target: T
 env: {}
-defaults: { mode: incrementl, columns: {} }
+defaults: { mode: incrementl, transforms: {} }
 streams:
   evnts:
   persons: { mod: truncate, object: {stream_name}, lookback: 3 }
@@ -530,7 +559,7 @@ streams:
              1:1: unknown key \"sorce\", did you mean \"source\"?\n\
              3:1: Sling's \"env\" is not supported by hogline yet\n\
              4:19: defaults.mode: unknown mode \"incrementl\", did you mean \"incremental\"?\n\
-             4:31: defaults: Sling's \"columns\" is not supported by hogline yet\n\
+             4:31: defaults: Sling's \"transforms\" is not supported by hogline yet\n\
              6:3: streams: unknown stream \"evnts\", did you mean \"events\"?\n\
              7:14: streams.persons: unknown key \"mod\", did you mean \"mode\"?\n\
              7:37: streams.persons.object: expected text, found a map; \

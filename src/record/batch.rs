@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 
+use crate::record::inside::{Grown, Inside};
 use crate::record::keys;
 use crate::record::repair::Repairs;
 use crate::record::value::{self, Value};
@@ -45,6 +46,8 @@ pub struct Batch {
     text: String,
     cells: Vec<Cell>,
     repairs: Repairs,
+    /// How many keys of a flattened column have no column of their own.
+    beyond: usize,
 }
 
 impl Batch {
@@ -54,7 +57,7 @@ impl Batch {
             return None;
         }
         match String::from_utf8(bytes) {
-            Ok(text) => Some(Self { schema, text, cells, repairs: Repairs::default() }),
+            Ok(text) => Some(Self { schema, text, cells, repairs: Repairs::default(), beyond: 0 }),
             Err(err) => Some(Self::repaired(schema, err.as_bytes(), &cells)),
         }
     }
@@ -65,6 +68,7 @@ impl Batch {
             text: String::with_capacity(bytes.len()),
             cells: Vec::new(),
             repairs: Repairs::default(),
+            beyond: 0,
             schema,
         };
         let width = batch.schema.columns.len();
@@ -107,6 +111,12 @@ impl Batch {
         &self.repairs
     }
 
+    /// How many keys of a flattened column have no column of their own, as far as this batch
+    /// and those before it showed.
+    pub fn keys_beyond(&self) -> usize {
+        self.beyond
+    }
+
     /// All rows, in the order they came.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.cells.chunks_exact(self.schema.columns.len()).enumerate().map(|(_n, cells)| {
@@ -147,6 +157,43 @@ impl Batch {
         }
     }
 
+    /// Fills the columns that are inside of others; the schema grows with what is found.
+    pub(crate) fn look_inside(&mut self, inside: &mut Inside, schema: &mut Grown<'_>) {
+        let width = self.schema.columns.len();
+        let mut text = std::mem::take(&mut self.text);
+        // What escapes hid, to stand behind the text.
+        let mut plain = String::new();
+        let mut found = Vec::new();
+        for of in inside.columns() {
+            for row in 0..self.len() {
+                let Cell { start, len, form } = self.cells[row * width + of];
+                let raw = &text[start as usize..(start + len) as usize];
+                let (json, start) = match (form, value::string_content(raw)) {
+                    (Form::JsonInText, Some(content)) => {
+                        (value::unescape(content).0, text.len() + plain.len())
+                    }
+                    (Form::Json, _) => (Cow::Borrowed(raw), start as usize),
+                    _ => continue,
+                };
+                let places = inside.find(of, &json, schema);
+                if form == Form::JsonInText && !places.is_empty() {
+                    plain.push_str(&json);
+                }
+                let cell = |(from, to): (usize, usize)| cell_at(start + from, start + to);
+                found.extend(places.into_iter().map(|(column, at)| (row, column, cell(at))));
+            }
+        }
+        text.push_str(&plain);
+        self.text = text;
+        self.beyond = inside.beyond();
+        let wider = schema.0.columns.len();
+        self.cells = widened(&self.cells, width, wider);
+        for (row, column, cell) in found {
+            self.cells[row * wider + column] = cell;
+        }
+        self.schema = Arc::clone(schema.0);
+    }
+
     /// Gives a cell another value; what it was stays in the text, unseen.
     fn put(&mut self, cell: usize, json: &str) {
         let start = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
@@ -159,6 +206,18 @@ impl Batch {
     pub fn last(&self) -> Option<Row<'_>> {
         self.rows().last()
     }
+}
+
+/// Cells of rows with more columns than they had.
+pub(crate) fn widened(cells: &[Cell], width: usize, wider: usize) -> Vec<Cell> {
+    let new = || std::iter::repeat_n(Cell::ABSENT, wider - width);
+    cells.chunks_exact(width).flat_map(|row| row.iter().copied().chain(new())).collect()
+}
+
+/// The cell of a JSON token.
+fn cell_at(from: usize, to: usize) -> Cell {
+    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Cell { start: narrow(from), len: narrow(to - from), form: Form::Json }
 }
 
 /// One record of a batch.
@@ -187,7 +246,7 @@ impl<'a> Row<'a> {
                 (Value::Timestamp(at), _) => (Value::Date(at), false),
                 _ => (Value::Null, false),
             },
-            Origin::Field => self.convert_cell(index, column.kind),
+            Origin::Field | Origin::Inside { .. } => self.convert_cell(index, column.kind),
         }
     }
 
@@ -228,8 +287,15 @@ impl<'a> Row<'a> {
             Value::Json(json) => out.extend_from_slice(json.as_bytes()),
             Value::Timestamp(at) => quoted(at.text().as_str(), out),
             Value::Date(at) => quoted(at.text().day(), out),
+            Value::Text(text) if self.is_number(column) => out.extend_from_slice(text.as_bytes()),
             Value::Text(text) => write_text(&text, out),
         }
+    }
+
+    /// Whether a column of numbers of any length has one here.
+    fn is_number(&self, column: usize) -> bool {
+        let kind = self.batch.schema.columns[column].kind;
+        kind == ColumnType::Numeric && !self.convert(column).1
     }
 
     /// Appends a number in the source's spelling, 2515.40 as 2515.40, where that is JSON.
@@ -248,7 +314,7 @@ impl<'a> Row<'a> {
         let is_text = matches!(column.kind, ColumnType::Text | ColumnType::Uuid);
         let raw = self.raw(index);
         let plain = is_text
-            && column.origin == Origin::Field
+            && (column.origin == Origin::Field || column.is_derived())
             && self.cells[index].form == Form::Json
             && raw.starts_with('"')
             && !raw.bytes().any(|byte| byte == b'\\' || byte.is_ascii_control());

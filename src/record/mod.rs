@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub(crate) mod city;
+pub(crate) mod inside;
 pub mod keys;
 pub mod repair;
 pub(crate) mod scan;

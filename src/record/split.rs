@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::cursor::Timestamp;
-use crate::record::batch::{Batch, Cell, Form};
+use crate::record::batch::{self, Batch, Cell, Form};
+use crate::record::inside::{Grown, Inside};
 use crate::record::scan::{Field, Found, Scanner};
 use crate::record::value;
 use crate::schema::{ColumnType, Origin, Schema};
@@ -61,6 +62,8 @@ pub struct Splitter {
     /// The bytes that the members take.
     frame: usize,
     sorted: Vec<String>,
+    /// What is taken out of JSON columns.
+    inside: Inside,
 }
 
 impl Splitter {
@@ -68,6 +71,7 @@ impl Splitter {
     pub fn new(layout: Layout, placement: Placement, schema: Arc<Schema>) -> Self {
         Self {
             scanner: Scanner::new(layout.clone()),
+            inside: Inside::of(&schema),
             layout,
             placement,
             schema,
@@ -241,7 +245,8 @@ impl Splitter {
         if leave_out.iter().any(|left| *left == name) {
             return None;
         }
-        if let Some(column) = self.schema.index_of(&name) {
+        let found = self.schema.index_of(&name);
+        if let Some(column) = found.filter(|&column| !self.schema.columns[column].is_derived()) {
             return (self.schema.columns[column].origin == Origin::Field).then_some(column);
         }
         add_undeclared.then(|| self.grow(&name))
@@ -251,12 +256,22 @@ impl Splitter {
     fn grow(&mut self, field: &str) -> usize {
         let width = self.schema.columns.len();
         let column = Arc::make_mut(&mut self.schema).add_undeclared(field);
-        let widened = self
-            .cells
-            .chunks_exact(width)
-            .flat_map(|row| row.iter().copied().chain(std::iter::once(Cell::ABSENT)));
-        self.cells = widened.collect();
+        self.cells = batch::widened(&self.cells, width, width + 1);
         column
+    }
+
+    /// Takes the values out that are columns of their own; rows that wait get empty cells for
+    /// columns that this shows.
+    fn look_inside(&mut self, batch: &mut Batch) {
+        if self.inside.is_empty() {
+            return;
+        }
+        let width = self.schema.columns.len();
+        batch.look_inside(&mut self.inside, &mut Grown(&mut self.schema));
+        let wider = self.schema.columns.len();
+        if wider > width {
+            self.cells = batch::widened(&self.cells, width, wider);
+        }
     }
 
     /// Cuts the first `rows` rows off as a batch; nothing where that are none.
@@ -272,6 +287,7 @@ impl Splitter {
         for column in self.sorted.iter().filter_map(|name| self.schema.index_of(name)) {
             batch.sort_lists(column);
         }
+        self.look_inside(&mut batch);
         Some(batch)
     }
 

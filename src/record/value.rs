@@ -12,6 +12,9 @@ use crate::cursor::Timestamp;
 use crate::record::scan;
 use crate::schema::ColumnType;
 
+/// More digits than any number of ours has, and no more than PostgreSQL takes.
+const MOST_DIGITS: usize = 400;
+
 /// A value of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
@@ -58,7 +61,8 @@ pub(crate) fn convert_text(text: Cow<'_, str>, kind: ColumnType) -> Converted<'_
         ColumnType::Json => return json(text),
         ColumnType::Timestamp => Timestamp::parse(&text).map(Value::Timestamp),
         ColumnType::Date => Timestamp::parse(&text).map(Value::Date),
-        ColumnType::Bigint => text.parse().ok().map(Value::Bigint),
+        ColumnType::Bigint => integer(&text),
+        ColumnType::Numeric => numeric(&text).filter(|number| spells(number, &text)),
         ColumnType::Double => finite(&text).map(Value::Double),
         ColumnType::Bool => text.parse().ok().map(Value::Bool),
     };
@@ -89,6 +93,7 @@ fn convert_bare(raw: &str, kind: ColumnType) -> Converted<'_> {
             _ => None,
         },
         ColumnType::Bigint => raw.parse().ok().map(Value::Bigint),
+        ColumnType::Numeric => numeric(raw),
         ColumnType::Double => finite(raw).map(Value::Double),
         ColumnType::Text | ColumnType::Uuid => {
             let has_nul = raw.contains('\0');
@@ -98,6 +103,53 @@ fn convert_bare(raw: &str, kind: ColumnType) -> Converted<'_> {
     };
     let misfit = || (Value::Text(without_nul(compact(raw))), true);
     fitting.map_or_else(misfit, |value| (value, false))
+}
+
+/// An integer that a text spells in the one way: `007` is not the number 7.
+fn integer(text: &str) -> Option<Value<'static>> {
+    let number: i64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(Value::Bigint(number))
+}
+
+/// Whether a number is spelt by exactly this text.
+fn spells(number: &Value<'_>, text: &str) -> bool {
+    match number {
+        Value::Bigint(number) => number.to_string() == text,
+        Value::Text(number) => number == text,
+        _ => false,
+    }
+}
+
+/// A number of any length, as an integer where it is one of 64 bits and else as the text of
+/// its digits: without an exponent, and without zeros that mean nothing.
+fn numeric(raw: &str) -> Option<Value<'static>> {
+    let (sign, rest) = raw.strip_prefix('-').map_or(("", raw), |rest| ("-", rest));
+    let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (rest, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let is_plain = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    let length = mantissa.len() + exponent.unsigned_abs() as usize;
+    if whole.is_empty() || !is_plain(whole) || !is_plain(fraction) || length > MOST_DIGITS {
+        return None;
+    }
+    let mut digits = format!("{whole}{fraction}");
+    // Where the point stands among the digits.
+    let point = i32::try_from(whole.len()).ok()? + exponent;
+    let missing = usize::try_from(-point).unwrap_or(0);
+    digits.insert_str(0, &"0".repeat(missing));
+    let point = usize::try_from(point).unwrap_or(0);
+    digits.push_str(&"0".repeat(point.saturating_sub(digits.len())));
+    let (whole, fraction) = digits.split_at(point);
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let text = match fraction {
+        "" if whole == "0" => "0".to_owned(),
+        "" => format!("{sign}{whole}"),
+        fraction => format!("{sign}{whole}.{fraction}"),
+    };
+    Some(text.parse().map_or(Value::Text(Cow::Owned(text)), Value::Bigint))
 }
 
 /// Text that any database can hold.
@@ -213,7 +265,7 @@ pub(crate) fn compact(raw: &str) -> Cow<'_, str> {
 }
 
 /// The index after the closing quote of the string whose content begins at `at`.
-fn after_string(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn after_string(bytes: &[u8], mut at: usize) -> usize {
     scan::closing_quote(bytes, &mut at);
     at.min(bytes.len())
 }
@@ -256,6 +308,15 @@ mod tests {
             ("1e400", T::Double, text("1e400"), true),
             ("true", T::Bool, Value::Bool(true), false),
             ("0", T::Bool, Value::Bool(false), false),
+            (r#""007""#, T::Bigint, text("007"), true),
+            ("1.50", T::Numeric, text("1.5"), false),
+            ("-12.5e3", T::Numeric, Value::Bigint(-12_500), false),
+            ("25e-4", T::Numeric, text("0.0025"), false),
+            ("-0.0", T::Numeric, Value::Bigint(0), false),
+            ("123456789012345678901", T::Numeric, text("123456789012345678901"), false),
+            ("1e999999999", T::Numeric, text("1e999999999"), true),
+            (r#""1.5""#, T::Numeric, text("1.5"), false),
+            (r#""1.50""#, T::Numeric, text("1.50"), true),
             (r#""yes""#, T::Bool, text("yes"), true),
             (r#""1970-01-01T00:00:01Z""#, T::Timestamp, Value::Timestamp(moment), false),
             (r#""1970-01-01 02:00:01+02:00""#, T::Timestamp, Value::Timestamp(moment), false),

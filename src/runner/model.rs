@@ -150,6 +150,7 @@ impl Model {
             checkpoint,
             wrong: None,
             is_damaged: false,
+            drift: Drift::default(),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::error::{Exit, Failure};
 use crate::fetch::Delivery;
 use crate::record::batch::Batch;
 use crate::report::Tally;
-use crate::state::store::StateStore;
+use crate::state::store::{StateError, StateStore};
 use crate::target::TargetError;
 
 /// How many delivered rows a checkpoint names, to be found again at the next start.
@@ -109,13 +109,18 @@ impl Writer {
             let met = sweep.meet(batch);
             self.target(|_| met)?;
         }
+        let by = self.job.endpoint.incremental.as_ref().map(|order| order.by.as_str());
+        self.job.drift.meet(batch, by, bound);
         let written = self.target(|job| job.target.write(batch))?;
+        self.job.drift.widened(&written.widened, batch, bound);
         self.tally.add(&written, batch.repairs(), self.late);
+        self.tally.leave_keys(batch.keys_beyond());
         self.last_key = batch.last().map(|row| row.key());
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Failure> {
+        self.log_schema()?;
         self.stamp();
         self.target(|job| job.target.commit(&job.checkpoint))?;
         crash_point!("between COMMIT and state");
@@ -148,6 +153,7 @@ impl Writer {
             Mode::Backfill => position.complete_backfill(),
             _ => position.complete_run(lookback),
         }
+        self.log_schema()?;
         self.stamp();
         self.target(|job| job.target.publish(&job.checkpoint))?;
         crash_point!("between the last COMMIT and state");
@@ -183,16 +189,30 @@ impl Writer {
 
     /// The state store follows the target, never the other way.
     fn follow(&self) -> Result<(), Failure> {
-        self.state.save(&self.job.checkpoint).map_err(|err| Failure {
-            what: format!("the checkpoint of stream `{}` cannot be stored", self.stream()),
-            cause: err.to_string(),
-            fix: "free or repair the state folder, then run again: the rows are in the target \
-                  and the run goes on from there"
-                .into(),
-            exit: Exit::Target,
-        })?;
+        self.state.save(&self.job.checkpoint).map_err(|err| self.not_stored("checkpoint", &err))?;
         crash_point!("after state");
         Ok(())
+    }
+
+    /// What the columns of an open page are called is known before the page is durable.
+    fn log_schema(&mut self) -> Result<(), Failure> {
+        let changes = self.job.drift.take_changes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let stored = self.state.add_schema_changes(&self.job.checkpoint.key, &changes);
+        stored.map_err(|err| self.not_stored("schema log", &err))
+    }
+
+    fn not_stored(&self, what: &str, err: &StateError) -> Failure {
+        Failure {
+            what: format!("the {what} of stream `{}` cannot be stored", self.stream()),
+            cause: err.to_string(),
+            fix: "free or repair the state folder, then run again: what was committed is in the \
+                  target and the run goes on from there"
+                .into(),
+            exit: Exit::Target,
+        }
     }
 
     fn target<T>(

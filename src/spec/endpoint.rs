@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::split::{Layout, Placement};
-use crate::schema::{Column, ColumnType, Origin, Schema};
+use crate::schema::{Column, ColumnType, Flatten, Foreseen, Origin, Schema};
 
 /// One stream.
 #[derive(Debug, Clone)]
@@ -33,6 +33,14 @@ pub struct Endpoint {
     pub incremental: Option<Incremental>,
     /// All columns, in order.
     pub columns: Vec<(String, ColumnSpec)>,
+    /// Columns that a replication, or an earlier run, knows before a record shows them.
+    pub foreseen: Vec<Foreseen>,
+    /// The columns whose type a replication declares.
+    pub typed: Vec<String>,
+    /// The column whose keys may become columns.
+    pub flatten: Option<String>,
+    /// How that is wanted, where it is.
+    pub flattening: Option<Flatten>,
     /// The ways to read it, the preferred one first.
     pub read: Vec<ReadPath>,
 }
@@ -44,14 +52,30 @@ pub enum ColumnSpec {
     Field(ColumnType),
     /// The UTC day of another column.
     DayOf(String),
+    /// A value inside a column that holds JSON.
+    Inside {
+        /// The column.
+        column: String,
+        /// The keys that lead there.
+        path: Vec<String>,
+        /// Its type.
+        kind: ColumnType,
+    },
 }
 
 impl ColumnSpec {
     /// The name of the column's type.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Field(kind) => kind.name(),
+            Self::Field(kind) | Self::Inside { kind, .. } => kind.name(),
             Self::DayOf(_) => ColumnType::Date.name(),
+        }
+    }
+
+    fn kind(&self) -> ColumnType {
+        match self {
+            Self::Field(kind) | Self::Inside { kind, .. } => *kind,
+            Self::DayOf(_) => ColumnType::Date,
         }
     }
 }
@@ -276,17 +300,20 @@ impl Endpoint {
         let mut schema = Schema::default();
         for (name, spec) in self.columns.iter().filter(|(name, _)| kept(name)) {
             let origin = if path.knows(name) { Origin::Field } else { Origin::Unknown };
-            let kind = match spec {
-                ColumnSpec::Field(kind) => *kind,
-                ColumnSpec::DayOf(_) => ColumnType::Date,
-            };
+            let kind = spec.kind();
             schema.columns.push(Column { name: name.clone(), kind, origin });
         }
-        self.derive_days(&mut schema);
+        self.derive(&mut schema);
+        schema.foreseen.clone_from(&self.foreseen);
+        let flattened = self.flatten.as_ref().and_then(|column| schema.index_of(column));
+        schema.flatten = flattened
+            .filter(|&column| schema.columns[column].is_known())
+            .and_then(|column| Some(Flatten { column, ..self.flattening.clone()? }));
         let indices =
             |names: &[String]| names.iter().filter_map(|name| schema.index_of(name)).collect();
         let (primary_key, newest_by) = (indices(&self.primary_key), indices(&self.newest_by));
-        Schema { primary_key, newest_by, ..schema }
+        let typed = indices(&self.typed);
+        Schema { primary_key, newest_by, typed, ..schema }
     }
 
     /// Whether the stream cannot be read or kept apart without a column.
@@ -298,11 +325,22 @@ impl Endpoint {
             || self.read.iter().any(|path| path.compares(name))
     }
 
-    fn derive_days(&self, schema: &mut Schema) {
+    /// Says of columns that are made of others how.
+    fn derive(&self, schema: &mut Schema) {
         for (name, spec) in &self.columns {
-            let ColumnSpec::DayOf(other) = spec else { continue };
-            if let (Some(column), Some(of)) = (schema.index_of(name), schema.index_of(other)) {
-                schema.columns[column].origin = Origin::DayOf(of);
+            let Some(index) = schema.index_of(name) else { continue };
+            let of = |other: &String| schema.index_of(other);
+            let origin = match spec {
+                ColumnSpec::Field(_) => continue,
+                ColumnSpec::DayOf(other) => of(other).map(Origin::DayOf),
+                ColumnSpec::Inside { column, path, .. } => of(column)
+                    .filter(|&column| schema.columns[column].is_known())
+                    .map(|column| Origin::Inside { column, path: path.clone() }),
+            };
+            match (origin, spec) {
+                (Some(origin), _) => schema.columns[index].origin = origin,
+                (None, ColumnSpec::Inside { .. }) => schema.columns[index].origin = Origin::Unknown,
+                (None, _) => {}
             }
         }
     }

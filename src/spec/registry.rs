@@ -22,18 +22,6 @@ const LIMITS: &str = "limits.yaml";
 /// Marks the counter of a quota's shortest window.
 pub(super) const BURST: &str = "/burst";
 
-/// Column types by the name specs use.
-const TYPES: [(&str, ColumnType); 8] = [
-    ("uuid", ColumnType::Uuid),
-    ("text", ColumnType::Text),
-    ("bool", ColumnType::Bool),
-    ("bigint", ColumnType::Bigint),
-    ("double", ColumnType::Double),
-    ("timestamp", ColumnType::Timestamp),
-    ("date", ColumnType::Date),
-    ("json", ColumnType::Json),
-];
-
 /// All streams there are, and PostHog's quotas.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -154,6 +142,10 @@ fn endpoint(mut fields: Fields<'_, '_>, complaints: &Complaints) -> Endpoint {
         newest_by: owned(fields.opt_texts("newest_by")),
         incremental: fields.fields("incremental").map(incremental),
         columns: columns(&mut fields),
+        foreseen: Vec::new(),
+        typed: Vec::new(),
+        flatten: fields.opt_text("flatten").map(str::to_owned),
+        flattening: None,
         read: Vec::new(),
         quota,
     };
@@ -180,12 +172,12 @@ fn columns(fields: &mut Fields<'_, '_>) -> Vec<(String, ColumnSpec)> {
     let mut columns = Vec::new();
     for (name, node) in fields.map("columns") {
         let text = node.text().unwrap_or_default();
-        let kind = TYPES.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
+        let kind = ColumnType::named(text);
         let spec = match (kind, text.strip_prefix("day of ")) {
             (Some(kind), _) => ColumnSpec::Field(kind),
             (None, Some(other)) => ColumnSpec::DayOf(other.to_owned()),
             (None, None) => {
-                let known: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
+                let known: Vec<&str> = ColumnType::ALL.iter().map(|(name, _)| *name).collect();
                 let known = known.join(", ");
                 fields.complain("columns", format!("`{}` is no type; known: {known}", name.text));
                 continue;
@@ -205,6 +197,7 @@ fn check(endpoint: &Endpoint, fields: &Fields<'_, '_>) {
         ("newest_by", endpoint.newest_by.iter().collect()),
         ("update_key", endpoint.update_key.iter().collect()),
         ("incremental", by.collect()),
+        ("flatten", endpoint.flatten.iter().collect()),
     ] {
         for name in names.into_iter().filter(|name| !is_column(name)) {
             fields.complain(key, format!("`{name}` is not among the columns"));

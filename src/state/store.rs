@@ -8,6 +8,7 @@
 
 mod connect;
 mod last_good;
+mod schema_log;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,8 @@ use crate::checkpoint::{self, Checkpoint, StreamKey};
 use crate::cursor::{Position, Timestamp};
 use crate::state::edit::{Change, Edit};
 use crate::state::lock::Lock;
+
+pub use schema_log::{SchemaChange, Why};
 
 const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')";
 

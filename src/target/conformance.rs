@@ -69,7 +69,7 @@ fn people() -> Schema {
         column("name", ColumnType::Text),
         column("at", ColumnType::Timestamp),
     ];
-    Schema { columns, primary_key: vec![0], newest_by: vec![2] }
+    Schema { columns, primary_key: vec![0], newest_by: vec![2], ..Schema::default() }
 }
 
 fn batch(schema: &Schema, rows: &str) -> Batch {
@@ -332,7 +332,7 @@ fn odd_values(ground: &Ground) {
         column("day", ColumnType::Date),
         column("j", ColumnType::Json),
     ];
-    let schema = Schema { columns, primary_key: vec![0], newest_by: vec![] };
+    let schema = Schema { columns, primary_key: vec![0], ..Schema::default() };
     let huge = "x".repeat(3 << 20);
     let digits = "1234567890".repeat(4);
     let rows = [

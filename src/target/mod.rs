@@ -145,6 +145,19 @@ pub struct Written {
     pub unchanged: u64,
     /// Values that had to be changed to fit, by column; not those the batch came with.
     pub repairs: Repairs,
+    /// Columns whose type became wider in the target, for values of the batch.
+    pub widened: Vec<Widened>,
+}
+
+/// A column whose type became wider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Widened {
+    /// The column.
+    pub column: String,
+    /// Its type until then, in the target's words.
+    pub before: String,
+    /// Its type from then on.
+    pub after: String,
 }
 
 /// What writing a batch a second time does.
@@ -217,6 +230,12 @@ pub trait Target: Send {
     /// # Errors
     /// When the target cannot be read.
     fn recall(&mut self) -> Result<Recall, TargetError>;
+
+    /// The columns that rows were written into, as far as the checkpoint that was recalled
+    /// tells.
+    fn written_columns(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Proves that this target can be written, and makes ready for rows.
     ///

@@ -204,6 +204,7 @@ impl PostgresTarget {
         if self.is_first && self.load == Load::Truncate {
             // Not TRUNCATE: that would make readers wait, and empty what they already look at.
             client.batch_execute(&format!("DELETE FROM {}", self.table.quoted())).await?;
+            swap::declare_types(client, &self.table, &self.schema).await?;
         }
         Ok(())
     }
@@ -224,9 +225,15 @@ impl PostgresTarget {
                 }
             };
             let before = slots.clone();
+            for slot in &mut slots {
+                let is_declared = schema.typed.contains(&slot.index);
+                let kind = schema.columns[slot.index].kind;
+                slot.kind = slot.kind.foreseeing(kind, is_declared);
+            }
             let encoded = encode::encode(batch, &mut slots);
+            let mut widened = Vec::new();
             if before != slots {
-                table::widen(client, &table, schema, (&before, &slots)).await?;
+                widened = table::widen(client, &table, schema, (&before, &slots)).await?;
                 merge = None;
             }
             let mut merge = match merge {
@@ -234,7 +241,7 @@ impl PostgresTarget {
                 None => Merge::prepare(client, &table, schema, slots).await?,
             };
             let written = merge.write(client, encoded, batch.len()).await?;
-            Ok((merge, written))
+            Ok((merge, Written { widened, ..written }))
         })?;
         self.merge = Some(merge);
         self.fields.extend(schema.columns.iter().map(|column| column.name.clone()));
@@ -316,6 +323,10 @@ impl Target for PostgresTarget {
         self.fields = fields;
         self.rest();
         Ok(recall)
+    }
+
+    fn written_columns(&self) -> Vec<String> {
+        self.fields.iter().cloned().collect()
     }
 
     fn begin(&mut self, load: Load) -> Result<bool, TargetError> {

@@ -265,9 +265,8 @@ impl SqliteTarget {
         }
         let destination = self.destination();
         self.told(table::make_room(self.db()?, &destination, schema))?;
-        let columns = table::columns(self.db()?, &destination);
-        let may_be_gone = table::can_mark(&self.told(columns)?);
-        self.upsert = Some(Upsert::new(&destination, schema, may_be_gone));
+        let existing = self.told(table::columns(self.db()?, &destination))?;
+        self.upsert = Some(Upsert::new(&destination, schema, &existing));
         self.columns.extend(schema.columns.iter().map(|column| column.name.clone()));
         Ok(())
     }
@@ -354,6 +353,10 @@ impl Target for SqliteTarget {
             None => Recall::Found(checkpoint),
             Some(missing) => Recall::Damaged(checkpoint, missing),
         })
+    }
+
+    fn written_columns(&self) -> Vec<String> {
+        self.columns.iter().cloned().collect()
     }
 
     fn begin(&mut self, load: Load) -> Result<bool, TargetError> {

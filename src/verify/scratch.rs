@@ -201,7 +201,10 @@ impl Scratch {
         let drifting = self.way().map(|way| way.drifting.as_slice()).unwrap_or_default();
         let is_compared = |index: usize| {
             let column = &schema.columns[index];
+            // What is taken out of another column is as right as that one, in rows that were
+            // written since it is asked for.
             column.is_known()
+                && !column.is_derived()
                 && !schema.primary_key.contains(&index)
                 && !drifting.contains(&column.name)
         };

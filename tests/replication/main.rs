@@ -8,6 +8,7 @@
 mod complete;
 mod deletes;
 mod discover;
+mod drift;
 mod exits;
 mod faults;
 mod files;

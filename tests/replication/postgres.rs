@@ -1,10 +1,14 @@
 //! Whole runs into a real PostgreSQL.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hogline::sandbox::{Fault, FaultKind};
 
-use crate::support::{Cable, Cluster, DAY, EVERYTHING, MINUTE, PATIENCE, PostHog, Project, Strike};
+use crate::support::{
+    Answer, Cable, Cluster, DAY, EVERYTHING, MINUTE, Mangle, PATIENCE, PostHog, Project, Proxy,
+    Strike,
+};
 
 fn with_many_pages() -> PostHog {
     PostHog::playing(|options| {
@@ -323,4 +327,87 @@ fn a_signal_ends_a_run_that_waits_for_a_lock() {
     reader.sql("ROLLBACK");
     project.run().succeeds();
     cluster.holds_exactly(&posthog, "cohorts");
+}
+
+/// The type of a column of events.
+fn type_of(cluster: &Cluster, column: &str) -> String {
+    let sql = "SELECT data_type FROM information_schema.columns WHERE table_name = 'events'";
+    cluster.sql(&format!("{sql} AND column_name = '{column}'")).concat()
+}
+
+#[test]
+fn columns_out_of_json_are_typed_and_only_widen() {
+    let (posthog, cluster) = (with_many_pages(), Cluster::start());
+    let proxy = Proxy::before(&posthog);
+    let events = "events: { flatten: true, columns: { price: { from: properties.price, \
+                  type: decimal }, version: { from: properties.$browser_version, type: string } } }";
+    let project = Project::incremental(&posthog, &[events]).through(&proxy);
+    let project = project.into_postgres(&cluster.url());
+    project.run().succeeds().keeps_the_password();
+    let types =
+        ["price", "version", "properties__edition", "properties__$browser", "properties__tags"]
+            .map(|column| type_of(&cluster, column));
+    assert_eq!(types, ["numeric", "text", "bigint", "text", "jsonb"]);
+    let wrong = "SELECT count(*) FROM posthog.events WHERE
+        price IS DISTINCT FROM (properties ->> 'price')::numeric
+        OR version IS DISTINCT FROM properties ->> '$browser_version'
+        OR properties__edition IS DISTINCT FROM (properties ->> 'edition')::bigint
+        OR properties__tags IS DISTINCT FROM nullif(properties -> 'tags', 'null')";
+    assert_eq!(cluster.sql(wrong), ["0"]);
+    project.verifies(&["--sample", "all"]).succeeds();
+
+    // A view keeps its columns from being changed: it is named, and nothing is lost.
+    cluster.sql("CREATE VIEW posthog.editions AS SELECT properties__edition FROM posthog.events");
+    posthog.later(DAY);
+    posthog.receives_events(12, MINUTE / 60);
+    let spoilt: Mangle = Arc::new(|_, answer: Answer| {
+        let body = String::from_utf8(answer.body.clone()).unwrap();
+        answer.saying(body.replace(r#"\"edition\":0"#, r#"\"edition\":\"late\""#)).sent()
+    });
+    proxy.strikes_on(|asked| asked.body.contains("FROM events"), 0, &spoilt);
+    project
+        .run()
+        .exits(7)
+        .says("column `properties__edition`, which has to become text")
+        .says("view `posthog.editions` shows it")
+        .says("DROP VIEW posthog.editions");
+    cluster.sql("DROP VIEW posthog.editions");
+
+    project.run().succeeds();
+
+    assert_eq!(type_of(&cluster, "properties__edition"), "text");
+    let told = "SELECT properties__edition, count(*) FROM posthog.events
+                WHERE properties__edition = 'late' GROUP BY 1";
+    assert_eq!(cluster.sql(told).len(), 1);
+    let kept = "SELECT count(*) FROM posthog.events
+                WHERE properties__edition IS DISTINCT FROM properties ->> 'edition'";
+    assert_eq!(cluster.sql(kept), ["0"]);
+    let log = project.hogline(&["state", "schema", "--stream", "events"]).succeeds();
+    log.says("widened").says("declared");
+}
+
+#[test]
+fn a_declared_type_takes_effect_where_it_is_wider_at_once_and_else_with_the_next_copy() {
+    let (posthog, cluster) = (with_many_pages(), Cluster::start());
+    let project = Project::incremental(&posthog, &["events"]).into_postgres(&cluster.url());
+    project.run().succeeds();
+    let declared = |kind: &str| {
+        format!("events: {{ columns: {{ person_id: {kind}, elements_chain: json }} }}")
+    };
+    for (mode, kind, expected) in [
+        ("incremental", "text", ["text", "text"]),
+        ("full-refresh", "text", ["text", "jsonb"]),
+        ("truncate", "uuid", ["uuid", "jsonb"]),
+    ] {
+        project.now_replicates(mode, &[&declared(kind)]);
+        project.now_writes_to(&cluster.url());
+        posthog.later(MINUTE);
+        posthog.receives_events(5, MINUTE / 60);
+
+        project.run().succeeds();
+
+        assert_eq!(cluster.count("events"), posthog.count("events"), "{mode}");
+        let found = ["person_id", "elements_chain"].map(|column| type_of(&cluster, column));
+        assert_eq!(found, expected, "{mode}");
+    }
 }

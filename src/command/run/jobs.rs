@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Options, Plan};
-use crate::checkpoint::Checkpoint;
+use super::{Options, Plan, columns};
+use crate::checkpoint::{Checkpoint, StreamKey};
 use crate::config::{Mode, Posthog, Replication, StreamConfig, TargetConnection};
 use crate::cursor::{Position, Timestamp};
 use crate::error::{Exit, Failure};
 use crate::plan::Wish;
-use crate::runner::{Job, stream_key};
+use crate::runner::{Drift, Job, stream_key};
+use crate::schema::{Schema, flattened_prefix};
 use crate::spec::endpoint::Endpoint;
 use crate::state::store::{StateError, StateFault, StateStore};
 use crate::state::{Agreement, compare};
@@ -29,8 +30,17 @@ pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
     let mut jobs = Vec::new();
     for config in streams {
         let Some(endpoint) = registry.find(&config.name) else { continue };
-        let wish = wish(config, endpoint, options, source, *begun)?;
-        jobs.push(job(config, endpoint, wish, source, (&place, &label, options), state)?);
+        let mut wish = wish(config, endpoint, options, source, *begun)?;
+        let mut endpoint = Arc::clone(endpoint);
+        if let Some(key) = &config.primary_key {
+            Arc::make_mut(&mut endpoint).primary_key.clone_from(key);
+        }
+        let object = format!("{label}#{}", target::name_in(&place, &config.object));
+        let key = stream_key(&source.origin, &source.project_id, &endpoint, object);
+        let log = state.schema_changes(&key).map_err(|err| unusable_state(&err))?;
+        let drift = columns::shape(&mut endpoint, config, &mut wish, replication, &log)?;
+        let job = job(&config.object, (endpoint, wish, drift), key, (&place, options), state)?;
+        jobs.push(job);
     }
     Ok(jobs)
 }
@@ -119,6 +129,13 @@ fn check_columns(config: &StreamConfig, endpoint: &Endpoint) -> Result<(), Failu
     let known: Vec<&str> = endpoint.columns.iter().map(|(name, _)| name.as_str()).collect();
     let keys = config.primary_key.iter().flatten();
     let selected = config.select.iter().map(|name| name.strip_prefix('-').unwrap_or(name));
+    let prefix = endpoint.flatten.as_deref().map(flattened_prefix);
+    let is_flattened = |name: &str| {
+        config.flatten.is_some() && prefix.as_ref().is_some_and(|prefix| name.starts_with(prefix))
+    };
+    let is_declared = |name: &str| config.columns.iter().any(|column| column.name == name);
+    let is_selectable = |name: &&str| is_declared(name) || is_flattened(name);
+    let selected = selected.filter(|name| !is_selectable(name));
     for name in keys.map(String::as_str).chain(selected) {
         if !known.contains(&name) {
             return Err(Failure::usage(
@@ -142,21 +159,16 @@ fn check_columns(config: &StreamConfig, endpoint: &Endpoint) -> Result<(), Failu
 }
 
 fn job(
-    config: &StreamConfig,
-    endpoint: &Arc<Endpoint>,
-    wish: Wish,
-    source: &Posthog,
-    (place, label, options): (&Place, &str, &Options),
+    object: &str,
+    (mut endpoint, wish, drift): (Arc<Endpoint>, Wish, Drift),
+    key: StreamKey,
+    (place, options): (&Place, &Options),
     state: &StateStore,
 ) -> Result<Job, Failure> {
-    let mut endpoint = Arc::clone(endpoint);
-    if let Some(key) = &config.primary_key {
-        Arc::make_mut(&mut endpoint).primary_key.clone_from(key);
-    }
-    let object = format!("{}#{}", label, target::name_in(place, &config.object));
-    let key = stream_key(&source.origin, &source.project_id, &endpoint, object);
+    // What a target reads back is flat already.
     let schema = endpoint.schema(&endpoint.read[0], &|name| wish.wants(name));
-    let opening = Opening { key: &key, object: &config.object, schema: Arc::new(schema) };
+    let schema = Arc::new(Schema { flatten: None, ..schema });
+    let opening = Opening { key: &key, object, schema };
     let failed = |err| Failure::of_target(&endpoint.stream, &err);
     let mut target = target::open(place, &opening).map_err(failed)?;
     let recall = target.recall().map_err(failed)?;
@@ -170,16 +182,17 @@ fn job(
         }
         (recall, _) => recall,
     };
+    columns::reserve(&mut endpoint, target.written_columns());
     crash_point!("target recalled");
     let checkpoint = agree(&endpoint, &wish, &key, state, &recall)?;
-    Ok(Job { endpoint, wish, target, checkpoint, wrong: None, is_damaged })
+    Ok(Job { endpoint, wish, target, checkpoint, wrong: None, is_damaged, drift })
 }
 
 /// The checkpoint that state and target agree on. A mode that loads everything anew needs none.
 fn agree(
     endpoint: &Endpoint,
     wish: &Wish,
-    key: &crate::checkpoint::StreamKey,
+    key: &StreamKey,
     state: &StateStore,
     recall: &Recall,
 ) -> Result<Checkpoint, Failure> {

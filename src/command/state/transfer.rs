@@ -20,7 +20,7 @@ use crate::cursor::{Position, Timestamp};
 use crate::error::{Exit, Failure};
 use crate::report;
 use crate::state::Edit;
-use crate::state::store::{StateStore, Stored};
+use crate::state::store::{SchemaChange, StateStore, Stored};
 
 /// The form that is written, and the only one that is read.
 const VERSION: u32 = 1;
@@ -42,17 +42,27 @@ pub(super) struct Entry {
     witnesses: Vec<String>,
     edits: Vec<Edit>,
     updated_at: Timestamp,
+    /// How its columns came to be as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    schema: Vec<SchemaChange>,
 }
 
 impl Entry {
     pub(super) fn of(stored: &Stored) -> Self {
         let Stored { checkpoint, edits, updated_at } = stored.clone();
         let Checkpoint { key, epoch, sequence, position, witnesses } = checkpoint;
-        Self { key, epoch, sequence, position, witnesses, edits, updated_at }
+        let schema = Vec::new();
+        Self { key, epoch, sequence, position, witnesses, edits, updated_at, schema }
+    }
+
+    /// With the changes of its columns.
+    fn with_schema(mut self, store: &StateStore) -> Result<Self, Failure> {
+        self.schema = store.schema_changes(&self.key).map_err(|err| unusable_state(&err))?;
+        Ok(self)
     }
 
     fn into_stored(self) -> Stored {
-        let Self { key, epoch, sequence, position, witnesses, edits, updated_at } = self;
+        let Self { key, epoch, sequence, position, witnesses, edits, updated_at, .. } = self;
         let checkpoint = Checkpoint { key, epoch, sequence, position, witnesses };
         Stored { checkpoint, edits, updated_at }
     }
@@ -64,7 +74,8 @@ pub(super) fn export(store: &StateStore, stream: Option<&str>) -> Result<Exit, F
         Some(stream) => named(store, stream)?,
         None => all(store)?,
     };
-    print_json(&Export { version: VERSION, streams: stored.iter().map(Entry::of).collect() })?;
+    let entries = stored.iter().map(|stored| Entry::of(stored).with_schema(store));
+    print_json(&Export { version: VERSION, streams: entries.collect::<Result<_, _>>()? })?;
     Ok(Exit::Complete)
 }
 
@@ -81,6 +92,9 @@ pub(super) fn import(store: &StateStore, file: &Path, force: bool) -> Result<Exi
     let entries = judged(&text, Timestamp::now()).map_err(|complaints| {
         refused(complaints, "correct the file, or export it again; nothing was changed")
     })?;
+    let schemas = entries.iter().map(|entry| (entry.key.clone(), entry.schema.clone()));
+    // A file of an earlier form does not tell of columns: what is known here stays.
+    let schemas: Vec<_> = schemas.filter(|(_, changes)| !changes.is_empty()).collect();
     let imported: Vec<Stored> = entries.into_iter().map(Entry::into_stored).collect();
     if !force {
         let known = all(store)?;
@@ -92,6 +106,7 @@ pub(super) fn import(store: &StateStore, file: &Path, force: bool) -> Result<Exi
             return Err(refused(conflicts, fix));
         }
     }
+    store.replace_schema_changes(&schemas).map_err(|err| unusable_state(&err))?;
     store.replace(&imported).map_err(|err| unusable_state(&err))?;
     let streams = if imported.len() == 1 { "stream" } else { "streams" };
     report::print(&format!("{} {streams} imported from {name}", imported.len()));

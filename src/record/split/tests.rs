@@ -15,7 +15,7 @@ fn schema(columns: &[(&str, ColumnType)]) -> Arc<Schema> {
         origin: Origin::Field,
     };
     let columns = columns.iter().map(column).collect();
-    Arc::new(Schema { columns, primary_key: vec![0], newest_by: vec![] })
+    Arc::new(Schema { columns, primary_key: vec![0], ..Schema::default() })
 }
 
 fn named() -> Placement {
@@ -222,4 +222,68 @@ fn a_row_of_another_kind_than_asked_for_is_refused() {
         let answer = format!(r#"{{"results":[{row}]}}"#);
         assert!(split(&answer, 9, placement).is_err(), "{row}");
     }
+}
+
+/// `properties`, with its `plan` taken out, and its keys made columns: at most three of them.
+fn flattened() -> Arc<Schema> {
+    let mut schema = Schema::clone(&schema(&[
+        ("id", ColumnType::Bigint),
+        ("properties", ColumnType::Json),
+        ("plan", ColumnType::Text),
+    ]));
+    let path = ["team", "plan"].map(str::to_owned).into();
+    schema.columns[2].origin = Origin::Inside { column: 1, path };
+    let (left_out, reserved) = (vec![], vec![]);
+    schema.flatten = Some(crate::schema::Flatten { column: 1, limit: 3, left_out, reserved });
+    Arc::new(schema)
+}
+
+/// The rows of an answer, cut two by two, as the fields that each has.
+fn flat_lines(answer: &str, placement: Placement) -> (Vec<String>, usize) {
+    let mut splitter = Splitter::new(Layout::Rows("results".into()), placement, flattened());
+    splitter.feed(answer.as_bytes(), &mut |_| Verdict::Keep).unwrap();
+    let batches: Vec<Batch> = std::iter::from_fn(|| splitter.cut(2)).collect();
+    let beyond = batches.iter().map(Batch::keys_beyond).max().unwrap();
+    (batches.iter().flat_map(lines).collect(), beyond)
+}
+
+#[test]
+fn what_is_inside_of_a_column_fills_others_from_the_row_on_that_shows_it() {
+    let rows = [
+        r#"{"n":1,"team":{"plan":"a","seats":2}}"#,
+        r#"{"n":2.50,"new":"x\n"}"#,
+        r#"{"new":7,"fourth":1,"fifth":null,"sixth":1}"#,
+        r#"{"n":"three","team":{"plan":null}}"#,
+    ];
+    let objects = rows.map(|row| format!(r#"{{"id":1,"properties":{row}}}"#)).join(",");
+    let texts = rows.map(|row| format!("[1,{}]", serde_json::Value::from(row))).join(",");
+    let expected = [
+        r#"plan="a" properties__n=1 properties__team={"plan":"a","seats":2}"#,
+        r#"properties__n=2.5 properties__new="x\n""#,
+        r#"properties__new="7""#,
+        r#"plan=null properties__n="three" properties__team={"plan":null}"#,
+    ];
+    for (answer, placement) in [
+        (format!(r#"{{"results":[{objects}]}}"#), named()),
+        (format!(r#"{{"results":[{texts}]}}"#), Placement::ByPosition(vec![0, 1])),
+    ] {
+        let (lines, beyond) = flat_lines(&answer, placement);
+
+        for ((line, row), expected) in lines.iter().zip(rows).zip(expected) {
+            assert_eq!(*line, format!(" id=1 properties={row} {expected}"));
+        }
+        assert_eq!((lines.len(), beyond), (4, 2), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_field_named_like_a_column_that_is_taken_out_gets_its_own() {
+    let answer = r#"{"results":[{"id":1,"plan":"mine","properties":{"team":{"plan":"a"}}}]}"#;
+
+    let (lines, _) = flat_lines(answer, named());
+
+    assert!(
+        lines[0].contains(r#" plan="a""#) && lines[0].contains(r#"plan_2="mine""#),
+        "{lines:?}"
+    );
 }

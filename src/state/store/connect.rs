@@ -22,7 +22,12 @@ CREATE TABLE runs (
 );", "
 ALTER TABLE checkpoints ADD COLUMN edits TEXT NOT NULL DEFAULT '[]';
 UPDATE checkpoints SET edits = json_array(json_object('epoch', epoch, 'change', 'reset')) WHERE reset;
-ALTER TABLE checkpoints DROP COLUMN reset;"];
+ALTER TABLE checkpoints DROP COLUMN reset;", "
+CREATE TABLE schema_changes (
+  id INTEGER PRIMARY KEY, origin TEXT NOT NULL, project TEXT NOT NULL, stream TEXT NOT NULL,
+  object TEXT NOT NULL, name TEXT NOT NULL, path TEXT NOT NULL, before TEXT, after TEXT NOT NULL,
+  why TEXT NOT NULL, at TEXT NOT NULL, bound TEXT NOT NULL, first TEXT
+);"];
 
 /// Why the database is not used.
 #[derive(Debug)]

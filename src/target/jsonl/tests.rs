@@ -14,7 +14,7 @@ fn schema() -> Arc<Schema> {
         column("at", ColumnType::Timestamp),
         column("n", ColumnType::Double),
     ];
-    Arc::new(Schema { columns, primary_key: vec![0], newest_by: vec![1] })
+    Arc::new(Schema { columns, primary_key: vec![0], newest_by: vec![1], ..Schema::default() })
 }
 
 fn key() -> StreamKey {

@@ -57,6 +57,7 @@ impl Kind {
             ColumnType::Text => Self::Text,
             ColumnType::Bool => Self::Bool,
             ColumnType::Bigint => Self::Bigint,
+            ColumnType::Numeric => Self::Numeric,
             ColumnType::Double => Self::Double,
             ColumnType::Timestamp => Self::Timestamptz,
             ColumnType::Date => Self::Date,
@@ -88,7 +89,7 @@ impl Kind {
             (Self::Integer, Value::Bigint(number)) => i32::try_from(*number).is_ok(),
             (Self::Double, Value::Bigint(number)) => number.unsigned_abs() < 1 << 53,
             (Self::Uuid, Value::Text(text)) => is_uuid(text),
-            (Self::Numeric, Value::Text(text)) => is_integer(text),
+            (Self::Numeric, Value::Text(text)) => is_decimal(text),
             _ => false,
         }
     }
@@ -98,11 +99,23 @@ impl Kind {
         match (self, value) {
             (Self::Smallint | Self::Integer, Value::Bigint(_)) => Self::Bigint,
             (Self::Smallint | Self::Integer | Self::Bigint, Value::Text(text))
-                if is_integer(text) =>
+                if is_decimal(text) =>
             {
                 Self::Numeric
             }
             _ => Self::Text,
+        }
+    }
+
+    /// The type that a column of this one needs before it holds values of a schema's type, which
+    /// the user may have declared. Where values may fit as they are, they tell.
+    pub(super) fn foreseeing(self, kind: ColumnType, is_declared: bool) -> Self {
+        match (self, kind) {
+            (_, ColumnType::Text) if is_declared => Self::Text,
+            (Self::Text | Self::Uuid | Self::Json | Self::Jsonb, _) => self,
+            (_, ColumnType::Text) => Self::Text,
+            (Self::Smallint | Self::Integer | Self::Bigint, ColumnType::Numeric) => Self::Numeric,
+            _ => self,
         }
     }
 
@@ -127,11 +140,18 @@ fn is_uuid(text: &str) -> bool {
     text.len() == 36 && is_small && Uuid::try_parse(text).is_ok()
 }
 
-/// Whether a text is an integer in its one spelling: equal numbers are then equal texts.
-fn is_integer(text: &str) -> bool {
+/// Whether a text is a number in the spelling that PostgreSQL shows it in: what is read is
+/// then what was written.
+fn is_decimal(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain && digits.len() <= MOST_DIGITS && (!digits.starts_with('0') || text == "0")
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_zero = digits.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    is_plain(whole)
+        && is_plain(fraction)
+        && digits.len() <= MOST_DIGITS
+        && (whole == "0" || !whole.starts_with('0'))
+        && !(is_zero && digits.len() < text.len())
 }
 
 #[cfg(test)]
@@ -156,7 +176,11 @@ mod tests {
             (Kind::Bigint, text("007"), Kind::Text),
             (Kind::Bigint, text("-0"), Kind::Text),
             (Kind::Bigint, text(""), Kind::Text),
-            (Kind::Numeric, text("1.5"), Kind::Text),
+            (Kind::Numeric, text("1.5"), Kind::Numeric),
+            (Kind::Bigint, text("-0.50"), Kind::Numeric),
+            (Kind::Numeric, text("-0.0"), Kind::Text),
+            (Kind::Numeric, text("1.5e3"), Kind::Text),
+            (Kind::Numeric, text(".5"), Kind::Text),
             (Kind::Integer, Value::Bigint(1 << 40), Kind::Bigint),
             (Kind::Smallint, Value::Bigint(7), Kind::Smallint),
             (Kind::Double, text("1e400"), Kind::Text),

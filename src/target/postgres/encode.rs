@@ -217,21 +217,31 @@ fn put_json(out: &mut Vec<u8>, value: &Value<'_>) -> bool {
     }
 }
 
-/// Appends an integer of any length as a `numeric`: digits of base 10,000, the highest first.
+/// Appends a number of any length as a `numeric`: digits of base 10,000, the highest first,
+/// in groups that end at the point.
 fn put_numeric(out: &mut Vec<u8>, text: &str) {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (0x4000_u16, digits),
         None => (0, text),
     };
-    let groups = digits.as_bytes().rchunks(4).rev();
-    let group =
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let value =
         |group: &[u8]| group.iter().fold(0_i16, |n, digit| n * 10 + i16::from(digit - b'0'));
-    let groups: Vec<i16> = if digits == "0" { Vec::new() } else { groups.map(group).collect() };
-    let count = i16::try_from(groups.len()).unwrap_or(i16::MAX);
-    out.extend_from_slice(&count.to_be_bytes());
-    out.extend_from_slice(&(count - 1).max(0).to_be_bytes());
+    let padded = |group: &[u8]| value(format!("{:0<4}", String::from_utf8_lossy(group)).as_bytes());
+    let mut groups: Vec<i16> = whole.as_bytes().rchunks(4).rev().map(value).collect();
+    let mut weight = i16::try_from(groups.len()).unwrap_or(i16::MAX) - 1;
+    groups.extend(fraction.as_bytes().chunks(4).map(padded));
+    let zeros = groups.iter().take_while(|group| **group == 0).count();
+    groups.drain(..zeros);
+    weight -= i16::try_from(zeros).unwrap_or(i16::MAX);
+    if groups.is_empty() {
+        weight = 0;
+    }
+    let narrow = |n: usize| i16::try_from(n).unwrap_or(i16::MAX);
+    out.extend_from_slice(&narrow(groups.len()).to_be_bytes());
+    out.extend_from_slice(&weight.to_be_bytes());
     out.extend_from_slice(&sign.to_be_bytes());
-    out.extend_from_slice(&0_i16.to_be_bytes());
+    out.extend_from_slice(&narrow(fraction.len()).to_be_bytes());
     for group in groups {
         out.extend_from_slice(&group.to_be_bytes());
     }

@@ -38,12 +38,30 @@ pub(super) async fn begin(client: &Client, table: &Table, schema: &Schema) -> Re
     table::alter(client, &staging, &changes).await
 }
 
-/// Gives our columns of a type that we do not write one that we do; no row is there yet.
+/// Gives the columns of a table without rows the types that the user declares.
+pub(super) async fn declare_types(
+    client: &Client,
+    table: &Table,
+    schema: &Schema,
+) -> Result<(), Error> {
+    if schema.typed.is_empty() {
+        return Ok(());
+    }
+    let existing = table::columns(client, table).await?;
+    table::alter(client, table, &foreign_types(schema, &existing)).await
+}
+
+/// Gives our columns of a type that we do not write, or the user does not want, another one;
+/// no row is there yet.
 fn foreign_types(schema: &Schema, existing: &[Existing]) -> Vec<String> {
     let mut changes = Vec::new();
     for (index, column) in schema.columns.iter().enumerate() {
         let name = table::column_name(schema, index);
-        let is_foreign = |have: &&Existing| quote(&have.name) == name && have.kind().is_none();
+        let is_typed = schema.typed.contains(&index);
+        let is_wrong = |have: &Existing| {
+            have.kind().is_none_or(|kind| is_typed && kind != Kind::of(column.kind))
+        };
+        let is_foreign = |have: &&Existing| quote(&have.name) == name && is_wrong(have);
         if existing.iter().any(|have| is_foreign(&have)) {
             changes.push(format!("ALTER COLUMN {name} DROP DEFAULT"));
             let kind = Kind::of(column.kind).sql();
@@ -206,13 +224,13 @@ async fn refill(client: &Client, table: &Table) -> Result<(), Fault> {
     let staged = table::columns(client, &staging).await?;
     let existing = table::columns(client, table).await?;
     let changes: Vec<String> = staged.iter().filter_map(|from| change(from, &existing)).collect();
+    // Without the rows first: a type that the user declares may be narrower than they are.
+    client.batch_execute(&format!("DELETE FROM {}", table.quoted())).await?;
     table::alter(client, table, &changes).await?;
     let names: Vec<String> =
         staged.iter().filter(|have| have.is_plain).map(|have| quote(&have.name)).collect();
     let (names, from, to) = (names.join(", "), staging.quoted(), table.quoted());
-    let sql = format!(
-        "DELETE FROM {to}; INSERT INTO {to} ({names}) SELECT {names} FROM {from}; DROP TABLE {from}"
-    );
+    let sql = format!("INSERT INTO {to} ({names}) SELECT {names} FROM {from}; DROP TABLE {from}");
     Ok(client.batch_execute(&sql).await?)
 }
 

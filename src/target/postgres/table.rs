@@ -8,11 +8,11 @@ use std::sync::Arc;
 use tokio_postgres::{Client, Error, Row};
 
 use crate::schema::Schema;
-use crate::target::DELETED_AT;
 use crate::target::postgres::column::Kind;
 use crate::target::postgres::encode::Slot;
 use crate::target::postgres::error::Fault;
 use crate::target::postgres::name::{self, Table, quote};
+use crate::target::{DELETED_AT, Widened};
 
 /// A column of an existing table.
 #[derive(Debug, Clone)]
@@ -156,22 +156,59 @@ fn no_such_values(table: &Table, column: &str, type_name: &str) -> Fault {
     )
 }
 
-/// Makes columns as wide as `slots` became by the values of a batch.
+/// Makes columns as wide as `slots` became by the values of a batch; tells which.
 pub(super) async fn widen(
     client: &Client,
     table: &Table,
     schema: &Schema,
     (before, after): (&[Slot], &[Slot]),
-) -> Result<(), Error> {
+) -> Result<Vec<Widened>, Fault> {
     let changed = before.iter().zip(after).filter(|(before, after)| before.kind != after.kind);
-    let changes: Vec<String> = changed
-        .map(|(before, after)| {
-            let name = column_name(schema, after.index);
-            let using = before.kind.widened(&name, after.kind);
-            format!("ALTER COLUMN {name} TYPE {} USING {using}", after.kind.sql())
-        })
-        .collect();
-    alter(client, table, &changes).await
+    let mut changes = Vec::new();
+    let mut widened = Vec::new();
+    for (before, after) in changed {
+        let column = &schema.columns[after.index].name;
+        let kind = after.kind.sql();
+        refuse_in_use(client, table, &name::column(column), kind).await?;
+        let quoted = column_name(schema, after.index);
+        let using = before.kind.widened(&quoted, after.kind);
+        changes.push(format!("ALTER COLUMN {quoted} TYPE {kind} USING {using}"));
+        let (before, after) = (before.kind.sql().to_owned(), kind.to_owned());
+        widened.push(Widened { column: column.clone(), before, after });
+    }
+    alter(client, table, &changes).await?;
+    Ok(widened)
+}
+
+/// PostgreSQL changes no type that a view shows: says which view, before it fails at that.
+async fn refuse_in_use(
+    client: &Client,
+    table: &Table,
+    column: &str,
+    kind: &str,
+) -> Result<(), Fault> {
+    let sql = "SELECT DISTINCT view.oid::regclass::text, view.relkind = 'm'
+               FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid
+                 JOIN pg_class AS view ON view.oid = ev_class
+                 JOIN pg_class AS class ON class.oid = refobjid
+                 JOIN pg_attribute ON attrelid = class.oid AND attnum = refobjsubid
+               WHERE classid = 'pg_rewrite'::regclass AND refclassid = 'pg_class'::regclass
+                 AND class.relnamespace = to_regnamespace(quote_ident($1)) AND class.relname = $2
+                 AND attname = $3 AND view.oid <> class.oid ORDER BY 1";
+    let found = client.query(sql, &[&table.schema, &table.name, &column]).await?;
+    let views: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+    let Some(first) = found.first() else { return Ok(()) };
+    let what = if first.get(1) { "MATERIALIZED VIEW" } else { "VIEW" };
+    Err(Fault::Refused(
+        format!(
+            "a value does not fit column `{column}`, which has to become {kind}, but {} shows it",
+            views.iter().map(|view| format!("view `{view}`")).collect::<Vec<_>>().join(" and ")
+        ),
+        format!(
+            "DROP {what} {}, run again, and create it anew; nothing was changed, no row is lost",
+            views.join(", ")
+        ),
+    ))
 }
 
 /// Whether rows of an existing table are unique by exactly the schema's key.

@@ -16,7 +16,7 @@ fn schema_of(columns: &[(&str, ColumnType)]) -> Arc<Schema> {
         origin: Origin::Field,
     };
     let columns = columns.iter().map(column).collect();
-    Arc::new(Schema { columns, primary_key: vec![0], newest_by: vec![] })
+    Arc::new(Schema { columns, primary_key: vec![0], ..Schema::default() })
 }
 
 fn schema() -> Arc<Schema> {

@@ -20,7 +20,7 @@ pub(super) fn quote(name: &str) -> String {
 pub(super) struct Existing {
     /// Its name.
     pub(super) name: String,
-    kind: String,
+    pub(super) kind: String,
     /// Neither generated nor hidden.
     is_plain: bool,
 }
@@ -53,6 +53,15 @@ pub(super) fn make_room(db: &Connection, table: &str, schema: &Schema) -> Result
         }
     }
     Ok(())
+}
+
+impl Existing {
+    /// Whether SQLite makes a number here of a text that spells one.
+    pub(super) fn makes_numbers(&self) -> bool {
+        let kind = self.kind.to_ascii_uppercase();
+        let is_text = ["CHAR", "CLOB", "TEXT"].iter().any(|part| kind.contains(part));
+        kind.contains("INT") || !(is_text || kind.contains("BLOB") || kind.is_empty())
+    }
 }
 
 /// Whether rows of a table with these columns can be marked as gone.
@@ -97,6 +106,7 @@ pub(super) fn key_names(schema: &Schema) -> Vec<String> {
 fn type_name(kind: ColumnType) -> &'static str {
     match kind {
         ColumnType::Bool | ColumnType::Bigint => "INTEGER",
+        ColumnType::Numeric => "NUMERIC",
         ColumnType::Double => "REAL",
         ColumnType::Uuid
         | ColumnType::Text
@@ -104,6 +114,11 @@ fn type_name(kind: ColumnType) -> &'static str {
         | ColumnType::Date
         | ColumnType::Json => "TEXT",
     }
+}
+
+/// Whether SQLite makes numbers of texts in a column that is made for this type.
+pub(super) fn is_numeric(kind: ColumnType) -> bool {
+    type_name(kind) != "TEXT"
 }
 
 /// Whether rows of an existing table are unique by exactly the schema's key.

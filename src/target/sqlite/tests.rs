@@ -10,7 +10,7 @@ use crate::schema::{Column, ColumnType, Origin};
 fn schema() -> Arc<Schema> {
     let column = |name: &str, kind| Column { name: name.into(), kind, origin: Origin::Field };
     let columns = vec![column("id", ColumnType::Uuid), column("name", ColumnType::Text)];
-    Arc::new(Schema { columns, primary_key: vec![0], newest_by: vec![] })
+    Arc::new(Schema { columns, primary_key: vec![0], ..Schema::default() })
 }
 
 fn key() -> StreamKey {

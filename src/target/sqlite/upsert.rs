@@ -14,8 +14,8 @@ use rusqlite::{Connection, Result, Statement};
 use crate::record::batch::{Batch, Row};
 use crate::record::repair::Repairs;
 use crate::record::value::Value;
-use crate::schema::{ColumnType, Schema};
-use crate::target::sqlite::table::{key_names, quote};
+use crate::schema::Schema;
+use crate::target::sqlite::table::{Existing, can_mark, key_names, quote};
 use crate::target::{DELETED_AT, Written};
 
 /// Notices when a row meets another under its key: the statement calls it then.
@@ -42,13 +42,15 @@ impl Met {
 pub(super) struct Upsert {
     pub(super) schema: Arc<Schema>,
     sql: String,
-    /// The columns it writes, by index, in the order of its parameters.
-    columns: Vec<usize>,
+    /// The columns it writes, by index, in the order of its parameters; and whether SQLite
+    /// makes numbers of texts there.
+    columns: Vec<(usize, bool)>,
 }
 
 impl Upsert {
-    /// For a table whose rows may be marked as gone, or may not.
-    pub(super) fn new(table: &str, schema: &Arc<Schema>, may_be_gone: bool) -> Self {
+    /// For a table with these columns.
+    pub(super) fn new(table: &str, schema: &Arc<Schema>, existing: &[Existing]) -> Self {
+        let may_be_gone = can_mark(existing);
         let is_key = |index: &usize| schema.primary_key.contains(index);
         let known = |index: &usize| schema.columns[*index].is_known();
         let columns: Vec<usize> =
@@ -64,6 +66,12 @@ impl Upsert {
         let conflict =
             Conflict { table: &quote(table), others: &others, newest: &newest, may_be_gone };
         let sql = insert + &conflict.sql(&key_names(schema));
+        let makes_numbers = |index: usize| {
+            let name = &schema.columns[index].name;
+            let found = existing.iter().find(|have| have.name.eq_ignore_ascii_case(name));
+            found.is_some_and(Existing::makes_numbers)
+        };
+        let columns = columns.into_iter().map(|index| (index, makes_numbers(index))).collect();
         Self { schema: Arc::clone(schema), sql, columns }
     }
 
@@ -90,7 +98,7 @@ impl Upsert {
         row: &Row<'_>,
         repairs: &mut Repairs,
     ) -> Result<()> {
-        for (place, &index) in self.columns.iter().enumerate() {
+        for (place, &(index, makes_numbers)) in self.columns.iter().enumerate() {
             let column = &self.schema.columns[index];
             let mut value = row.value(index, repairs);
             if value == Value::Null && self.schema.primary_key.contains(&index) {
@@ -98,7 +106,7 @@ impl Upsert {
                 value = Value::Text("".into());
                 repairs.note(&column.name);
             }
-            bind_value(statement, place + 1, &value, column.kind)?;
+            bind_value(statement, place + 1, &value, makes_numbers)?;
         }
         Ok(())
     }
@@ -166,12 +174,13 @@ impl Conflict<'_> {
     }
 }
 
-/// Gives a value to a parameter, as a column of this type keeps it.
+/// Gives a value to a parameter; `makes_numbers` says whether SQLite makes a number of a text
+/// that spells one in this column.
 pub(super) fn bind_value(
     statement: &mut Statement<'_>,
     place: usize,
     value: &Value<'_>,
-    kind: ColumnType,
+    makes_numbers: bool,
 ) -> Result<()> {
     match value {
         Value::Null => statement.raw_bind_parameter(place, Null),
@@ -180,24 +189,21 @@ pub(super) fn bind_value(
         Value::Double(number) => statement.raw_bind_parameter(place, number),
         Value::Timestamp(at) => statement.raw_bind_parameter(place, at.text().as_str()),
         Value::Date(at) => statement.raw_bind_parameter(place, at.text().day()),
-        Value::Text(text) if is_numeric(kind) && loses_digits(text) => {
+        Value::Text(text) | Value::Json(text) if makes_numbers && loses_digits(text) => {
             statement.raw_bind_parameter(place, text.as_bytes())
         }
         Value::Text(text) | Value::Json(text) => statement.raw_bind_parameter(place, text.as_ref()),
     }
 }
 
-fn is_numeric(kind: ColumnType) -> bool {
-    matches!(kind, ColumnType::Bool | ColumnType::Bigint | ColumnType::Double)
-}
-
 /// Whether SQLite would turn this text, in a numeric column, into a number that is not it.
 ///
-/// A numeric column makes a REAL of any text that spells a number: forty digits would keep
-/// sixteen and `1e400` would be infinite. As a blob they stay (`CAST(… AS TEXT)` shows them).
+/// A numeric column makes a number of any text that spells one: forty digits would keep
+/// sixteen, `1e400` would be infinite and `007` would be 7. As a blob they stay
+/// (`CAST(… AS TEXT)` shows them).
 fn loses_digits(text: &str) -> bool {
     let Ok(number) = text.trim().parse::<f64>() else { return false };
     let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
     let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
-    digits > 0 && (digits > 15 || !number.is_finite())
+    digits > 0 && (digits > 15 || number.to_string() != text)
 }

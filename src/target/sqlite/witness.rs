@@ -87,7 +87,7 @@ pub(super) fn bind_key(
             empty if empty.is_empty() => Value::Text("".into()),
             text => value::convert_text(text.into(), column.kind).0,
         };
-        upsert::bind_value(statement, place + nth, &value, column.kind)?;
+        upsert::bind_value(statement, place + nth, &value, table::is_numeric(column.kind))?;
     }
     Ok(())
 }
