@@ -16,7 +16,7 @@ const FLATTENED: usize = 200;
 const MOST_FLATTENED: u64 = 1000;
 
 /// What Sling calls some types.
-const SLING_TYPES: [(&str, ColumnType); 10] = [
+const SLING_TYPES: [(&str, ColumnType); 11] = [
     ("boolean", ColumnType::Bool),
     ("datetime", ColumnType::Timestamp),
     ("decimal", ColumnType::Numeric),
@@ -27,6 +27,7 @@ const SLING_TYPES: [(&str, ColumnType); 10] = [
     ("smallint", ColumnType::Bigint),
     ("string", ColumnType::Text),
     ("timestamptz", ColumnType::Timestamp),
+    ("timestampz", ColumnType::Timestamp),
 ];
 
 /// A column that a replication declares.

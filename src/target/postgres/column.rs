@@ -119,6 +119,12 @@ impl Kind {
         }
     }
 
+    /// Whether every value of this type is one of the other, too.
+    pub(super) fn widens_to(self, to: Self) -> bool {
+        let is_integer = matches!(self, Self::Smallint | Self::Integer | Self::Bigint);
+        to == Self::Text || (is_integer && matches!(to, Self::Bigint | Self::Numeric))
+    }
+
     /// What a column of this type, called `name` in SQL, is in a wider one: in text a value
     /// looks as it does where it is written as text.
     pub(super) fn widened(self, name: &str, to: Self) -> String {

@@ -224,13 +224,13 @@ async fn refill(client: &Client, table: &Table) -> Result<(), Fault> {
     let staged = table::columns(client, &staging).await?;
     let existing = table::columns(client, table).await?;
     let changes: Vec<String> = staged.iter().filter_map(|from| change(from, &existing)).collect();
-    // Without the rows first: a type that the user declares may be narrower than they are.
-    client.batch_execute(&format!("DELETE FROM {}", table.quoted())).await?;
     table::alter(client, table, &changes).await?;
     let names: Vec<String> =
         staged.iter().filter(|have| have.is_plain).map(|have| quote(&have.name)).collect();
     let (names, from, to) = (names.join(", "), staging.quoted(), table.quoted());
-    let sql = format!("INSERT INTO {to} ({names}) SELECT {names} FROM {from}; DROP TABLE {from}");
+    let sql = format!(
+        "DELETE FROM {to}; INSERT INTO {to} ({names}) SELECT {names} FROM {from}; DROP TABLE {from}"
+    );
     Ok(client.batch_execute(&sql).await?)
 }
 
@@ -242,7 +242,11 @@ fn change(from: &Existing, existing: &[Existing]) -> Option<String> {
     };
     let (wide, narrow) = (from.kind()?, to.kind()?);
     (to.type_name != from.type_name).then(|| {
-        let using = narrow.widened(&name, wide);
+        // The rows that are there go. Values that a declared type cannot hold must not keep it away.
+        let using = match narrow == wide || narrow.widens_to(wide) {
+            true => narrow.widened(&name, wide),
+            false => format!("NULL::{}", from.type_name),
+        };
         format!("ALTER COLUMN {name} TYPE {} USING {using}", from.type_name)
     })
 }
