@@ -29,6 +29,8 @@ pub enum Command {
     Run(RunArgs),
     /// Compare what was replicated with PostHog, and heal what differs.
     Verify(VerifyArgs),
+    /// Merge the files of a replication so that each key stands once.
+    Compact(CompactArgs),
     /// Show the streams there are: key, cursor, modes, scope, columns.
     Discover(DiscoverArgs),
     /// Show or change how far streams have come.
@@ -128,6 +130,20 @@ pub struct VerifyArgs {
     /// How the result looks.
     #[arg(long, value_enum, default_value = "text")]
     pub format: VerifyFormat,
+}
+
+/// Options of `compact`.
+#[derive(Debug, Clone, Args)]
+pub struct CompactArgs {
+    /// The replication file.
+    #[arg(short, long, value_name = "FILE")]
+    pub replication: PathBuf,
+    /// Only these streams of the file.
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub streams: Vec<String>,
+    /// The state database, or the folder it is in [default: state/ beside the replication file].
+    #[arg(long, value_name = "PATH")]
+    pub state: Option<PathBuf>,
 }
 
 /// Options of `discover`.

@@ -3,6 +3,7 @@
 //! The only module that prints. Results go to stdout, progress and failures to
 //! stderr, and every byte of either passes the redactor first.
 
+mod compaction;
 mod table;
 mod verification;
 
@@ -21,6 +22,7 @@ use crate::http::Meter;
 use crate::record::repair::Repairs;
 use crate::target::Written;
 
+pub use compaction::compaction;
 pub use table::Table;
 pub use verification::{verification, verification_as_json};
 

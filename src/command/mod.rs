@@ -1,5 +1,6 @@
 //! The commands, one file each: a command reads as the list of its stages.
 
+mod compact;
 mod demo;
 mod discover;
 mod run;
@@ -31,6 +32,7 @@ pub fn main(cli: Cli) -> Exit {
             Command::Discover(args) => discover::discover(&args).await,
             Command::State(args) => state::state(&args),
             Command::Verify(args) => verify::verify(&args).await,
+            Command::Compact(args) => compact::compact(&args),
             Command::Sandbox(args) => sandbox::sandbox(&args).await,
         }
     });

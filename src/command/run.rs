@@ -142,13 +142,18 @@ pub(super) fn plan(
     }))
 }
 
+/// Opens the streams' targets and compares them with the state; asks PostHog nothing.
+pub(super) fn prepared(plan: &Plan) -> Result<Vec<runner::Job>, Failure> {
+    // A database may take its time to answer.
+    let prepared = tokio::task::block_in_place(|| jobs::prepare(plan));
+    runner::unless_stopped(&plan.stop, "the run", prepared)
+}
+
 /// Makes the streams ready: their targets can be written, and PostHog has answered.
 pub(super) async fn ready(plan: &Plan) -> Result<(Vec<runner::Job>, Arc<runner::Shared>), Failure> {
     let Plan { source, client, state, .. } = plan;
     let mut stop = plan.stop.clone();
-    // Targets are opened, and a database may take its time to answer.
-    let prepared = tokio::task::block_in_place(|| jobs::prepare(plan));
-    let mut jobs = runner::unless_stopped(&stop, "the run", prepared)?;
+    let mut jobs = prepared(plan)?;
     tokio::select! {
         // A stop wins: nothing has been read yet.
         biased;

@@ -323,7 +323,7 @@ impl<'a> Row<'a> {
 
     /// The value of a column as the text that a target shows for it; nothing for null.
     pub fn text(&self, column: usize) -> Option<String> {
-        as_text(self.value(column, &mut Repairs::default()))
+        self.value(column, &mut Repairs::default()).text().map(Cow::into_owned)
     }
 
     /// Whether the record has this field at all.
@@ -346,22 +346,9 @@ impl<'a> Row<'a> {
             .schema
             .primary_key
             .iter()
-            .map(|&column| as_text(self.value(column, &mut ignored)))
+            .map(|&column| self.value(column, &mut ignored).text().map(Cow::into_owned))
             .collect();
         serde_json::to_string(&parts).unwrap_or_default()
-    }
-}
-
-/// The text a target shows for a value; nothing for null.
-fn as_text(value: Value<'_>) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::Bool(yes) => Some(yes.to_string()),
-        Value::Bigint(number) => Some(number.to_string()),
-        Value::Double(number) => Some(number.to_string()),
-        Value::Text(text) | Value::Json(text) => Some(text.into_owned()),
-        Value::Timestamp(at) => Some(at.to_string()),
-        Value::Date(at) => Some(at.text().day().to_owned()),
     }
 }
 

@@ -36,6 +36,22 @@ pub enum Value<'a> {
     Json(Cow<'a, str>),
 }
 
+impl<'a> Value<'a> {
+    /// The text that a target shows for it; nothing for null.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        let text = match self {
+            Self::Null => return None,
+            Self::Text(text) | Self::Json(text) => return Some(text),
+            Self::Bool(yes) => yes.to_string(),
+            Self::Bigint(number) => number.to_string(),
+            Self::Double(number) => number.to_string(),
+            Self::Timestamp(at) => at.to_string(),
+            Self::Date(at) => at.text().day().to_owned(),
+        };
+        Some(Cow::Owned(text))
+    }
+}
+
 /// A converted value, and whether it had to be changed to be one.
 pub(crate) type Converted<'a> = (Value<'a>, bool);
 

@@ -60,6 +60,11 @@ conforms!(sqlite);
 #[cfg(feature = "postgres")]
 conforms!(postgres);
 conforms!(jsonl);
+conforms!(jsonl_zstd);
+conforms!(csv);
+conforms!(csv_gzip);
+#[cfg(feature = "parquet")]
+conforms!(parquet);
 
 /// A stream of people: a number as key, the newest `at` wins.
 fn people() -> Schema {
@@ -105,7 +110,8 @@ fn copying(sequence: u64, witnesses: &[&str]) -> Checkpoint {
 
 fn open(ground: &Ground, schema: &Schema) -> Box<dyn Target> {
     let schema = Arc::new(schema.clone());
-    target::open(&ground.place, &Opening { key: &key(), object: ground::OBJECT, schema }).unwrap()
+    let opening = Opening { key: &key(), object: ground::OBJECT, schema, layout: ground.layout };
+    target::open(&ground.place, &opening).unwrap()
 }
 
 fn begun(ground: &Ground, schema: &Schema, load: Load) -> Box<dyn Target> {
@@ -272,7 +278,8 @@ fn a_bad_path_is_refused(ground: &Ground) {
     let place = ground.place_at(&file.join("below"));
     let schema = Arc::new(people());
 
-    let opened = target::open(&place, &Opening { key: &key(), object: ground::OBJECT, schema });
+    let opening = Opening { key: &key(), object: ground::OBJECT, schema, layout: ground.layout };
+    let opened = target::open(&place, &opening);
 
     let err = opened.err().unwrap();
     assert!(err.target.contains("a-file/below"), "{err}");
@@ -302,7 +309,7 @@ fn a_newer_checkpoint_is_refused(ground: &Ground) {
     begun(ground, &people(), Load::Merge).commit(&newer).unwrap();
 
     let schema = Arc::new(people());
-    let opening = Opening { key: &key(), object: ground::OBJECT, schema };
+    let opening = Opening { key: &key(), object: ground::OBJECT, schema, layout: ground.layout };
     let err = match target::open(&ground.place, &opening) {
         Err(err) => err,
         Ok(mut target) => target.recall().unwrap_err(),

@@ -14,19 +14,22 @@ mod cable;
 mod cluster;
 #[cfg(test)]
 mod conformance;
-mod file;
-mod jsonl;
+mod files;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(test)]
+#[path = "../../tests/replication/support/reader.rs"]
+mod reader;
 mod sqlite;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checkpoint::{Checkpoint, StreamKey};
-use crate::config::{DeleteMissing, Postgres};
+use crate::config::{DeleteMissing, FileFormat, Postgres};
 use crate::cursor::{Interval, Timestamp};
 use crate::record::batch::Batch;
 use crate::record::keys;
@@ -45,7 +48,7 @@ pub enum Place {
     },
     /// A PostgreSQL database; objects are its tables, `schema.table`.
     Postgres(Box<Postgres>),
-    /// A folder; objects are folders of JSON lines below it.
+    /// A folder; objects are folders of files below it.
     Files(PathBuf),
 }
 
@@ -62,6 +65,24 @@ pub struct Opening<'a> {
     pub object: &'a str,
     /// The columns known before the first row.
     pub schema: Arc<Schema>,
+    /// How its files are written, where it is files.
+    pub layout: Layout,
+}
+
+/// How the files of a stream are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Layout {
+    /// What is in them.
+    pub format: FileFormat,
+    /// Whether they are in folders by date, `event_date=2026-01-01`.
+    pub by_date: bool,
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.by_date { " in folders by date" } else { "" };
+        write!(f, "`{}` files{place}", self.format.suffix())
+    }
 }
 
 /// Opens one stream's end point and proves that it can be written, leaving nothing behind.
@@ -81,7 +102,7 @@ pub fn open(place: &Place, opening: &Opening<'_>) -> Result<Box<dyn Target>, Tar
             cause: "this hogline was built without PostgreSQL".into(),
             hint: "build it with `--features postgres`".into(),
         }),
-        Place::Files(root) => Ok(Box::new(jsonl::JsonlTarget::open(root, opening)?)),
+        Place::Files(root) => Ok(Box::new(files::FilesTarget::open(root, opening)?)),
     }
 }
 
@@ -106,7 +127,7 @@ pub fn name_in(place: &Place, object: &str) -> String {
         Place::Postgres(server) => postgres::name_of(server, object),
         #[cfg(not(feature = "postgres"))]
         Place::Postgres(_) => object.to_owned(),
-        Place::Files(_) => file::folder_of(object).unwrap_or_else(|| object.to_owned()),
+        Place::Files(_) => files::folder::folder_of(object).unwrap_or_else(|| object.to_owned()),
     }
 }
 
@@ -169,6 +190,15 @@ pub enum Replay {
     Repeats,
 }
 
+/// What compacting a stream's files came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Files before and after.
+    pub files: [u64; 2],
+    /// Their rows before and after.
+    pub rows: [u64; 2],
+}
+
 /// Which of the current rows are shown, and what of them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scan<'a> {
@@ -202,6 +232,9 @@ impl Shown<'_> {
         keys::spell(schema.primary_key.iter().map(|index| self.text(name(index))))
     }
 }
+
+/// The column that files can be divided by.
+pub const DATE: &str = "event_date";
 
 /// The column that says since when a row is gone.
 pub const DELETED_AT: &str = "_hogline_deleted_at";
@@ -287,6 +320,15 @@ pub trait Target: Send {
         how: DeleteMissing,
         at: Timestamp,
     ) -> Result<(), TargetError>;
+
+    /// Merges files so that each key stands once, in the layout that is wanted now; the
+    /// checkpoint stays. Nothing where a target keeps each key once anyway.
+    ///
+    /// # Errors
+    /// When the files cannot be read or written; readers then see what they saw.
+    fn compact(&mut self) -> Result<Option<Compacted>, TargetError> {
+        Ok(None)
+    }
 
     /// Ends the load: swaps in a new copy where one was made, and stores `checkpoint` with it.
     ///

@@ -15,7 +15,7 @@ use crate::schema::{Schema, flattened_prefix};
 use crate::spec::endpoint::Endpoint;
 use crate::state::store::{StateError, StateFault, StateStore};
 use crate::state::{Agreement, compare};
-use crate::target::{self, Opening, Place, Recall};
+use crate::target::{self, Layout, Opening, Place, Recall};
 
 /// History that is read where nobody says how much: PostHog's longest range of one request.
 const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -39,7 +39,7 @@ pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
         let key = stream_key(&source.origin, &source.project_id, &endpoint, object);
         let log = state.schema_changes(&key).map_err(|err| unusable_state(&err))?;
         let drift = columns::shape(&mut endpoint, config, &mut wish, replication, &log)?;
-        let job = job(&config.object, (endpoint, wish, drift), key, (&place, options), state)?;
+        let job = job(config, (endpoint, wish, drift), key, (&place, options), state)?;
         jobs.push(job);
     }
     Ok(jobs)
@@ -159,7 +159,7 @@ fn check_columns(config: &StreamConfig, endpoint: &Endpoint) -> Result<(), Failu
 }
 
 fn job(
-    object: &str,
+    config: &StreamConfig,
     (mut endpoint, wish, drift): (Arc<Endpoint>, Wish, Drift),
     key: StreamKey,
     (place, options): (&Place, &Options),
@@ -168,7 +168,8 @@ fn job(
     // What a target reads back is flat already.
     let schema = endpoint.schema(&endpoint.read[0], &|name| wish.wants(name));
     let schema = Arc::new(Schema { flatten: None, ..schema });
-    let opening = Opening { key: &key, object, schema };
+    let layout = layout(config, &schema, place)?;
+    let opening = Opening { key: &key, object: &config.object, schema, layout };
     let failed = |err| Failure::of_target(&endpoint.stream, &err);
     let mut target = target::open(place, &opening).map_err(failed)?;
     let recall = target.recall().map_err(failed)?;
@@ -186,6 +187,29 @@ fn job(
     crash_point!("target recalled");
     let checkpoint = agree(&endpoint, &wish, &key, state, &recall)?;
     Ok(Job { endpoint, wish, target, checkpoint, wrong: None, is_damaged, drift })
+}
+
+/// How a stream's files are to be written; refuses what the target or the stream has not.
+fn layout(config: &StreamConfig, schema: &Schema, place: &Place) -> Result<Layout, Failure> {
+    let stream = &config.name;
+    let layout = Layout { format: config.format.unwrap_or_default(), by_date: config.by_date };
+    if !matches!(place, Place::Files(_)) && (config.format.is_some() || config.by_date) {
+        let said = if config.by_date { "{part_date}" } else { "target_options" };
+        return Err(Failure::usage(
+            format!("stream `{stream}`: {said} is for files"),
+            "its target is a database, which has no files to be written in some format",
+            format!("leave {said} out, or write to a target like file://folder"),
+        ));
+    }
+    let date = schema.index_of(target::DATE);
+    if layout.by_date && !date.is_some_and(|date| schema.primary_key.contains(&date)) {
+        return Err(Failure::usage(
+            format!("stream `{stream}` cannot be divided by {{part_date}}"),
+            format!("`{}` is not part of its key, so a row could move between dates", target::DATE),
+            "leave {part_date} out of its object; events have that column",
+        ));
+    }
+    Ok(layout)
 }
 
 /// The checkpoint that state and target agree on. A mode that loads everything anew needs none.

@@ -6,8 +6,11 @@ use std::path::Path;
 use serde_json::value::RawValue;
 
 use super::{Place, TempDir};
+use crate::config::{Compression, FileFormat};
+use crate::target::Layout;
 #[cfg(feature = "postgres")]
 use crate::target::cluster::Cluster;
+use crate::target::reader::{Texts, csv_rows, parquet_rows, text_of_file};
 
 /// The object all situations write.
 pub(super) const OBJECT: &str = "posthog.people";
@@ -16,6 +19,7 @@ pub(super) const OBJECT: &str = "posthog.people";
 pub(super) struct Ground {
     pub(super) home: TempDir,
     pub(super) place: Place,
+    pub(super) layout: Layout,
     #[cfg(feature = "postgres")]
     cluster: Option<Cluster>,
 }
@@ -38,6 +42,7 @@ impl Ground {
         Self {
             home,
             place,
+            layout: Layout::default(),
             #[cfg(feature = "postgres")]
             cluster: None,
         }
@@ -70,9 +75,31 @@ impl Ground {
     }
 
     pub(super) fn jsonl() -> Self {
+        Self::files(FileFormat::Jsonl(Compression::None))
+    }
+
+    pub(super) fn jsonl_zstd() -> Self {
+        Self::files(FileFormat::Jsonl(Compression::Zstd))
+    }
+
+    pub(super) fn csv() -> Self {
+        Self::files(FileFormat::Csv(Compression::None))
+    }
+
+    pub(super) fn csv_gzip() -> Self {
+        Self::files(FileFormat::Csv(Compression::Gzip))
+    }
+
+    #[cfg(feature = "parquet")]
+    pub(super) fn parquet() -> Self {
+        Self::files(FileFormat::Parquet)
+    }
+
+    fn files(format: FileFormat) -> Self {
         let home = TempDir::new().unwrap();
         let place = Place::Files(home.path().join("not/yet"));
-        Self::of_files(home, place)
+        let layout = Layout { format, by_date: false };
+        Self { layout, ..Self::of_files(home, place) }
     }
 
     /// A place of the same kind elsewhere.
@@ -182,44 +209,52 @@ fn listed(folder: &Path) -> Vec<String> {
     manifest["files"].as_array().unwrap().iter().map(name).collect()
 }
 
+/// The rows of a file.
+fn lines_of(file: &Path) -> Vec<Texts> {
+    match file.to_str().unwrap() {
+        name if name.ends_with(".parquet") => parquet_rows(file),
+        name if name.contains(".csv") => csv_rows(&text_of_file(file)),
+        _ => text_of_file(file).lines().map(json_line).collect(),
+    }
+}
+
+fn json_line(line: &str) -> Texts {
+    let raw: BTreeMap<String, Box<RawValue>> = serde_json::from_str(line).unwrap();
+    raw.iter().map(|(name, raw)| (name.clone(), text_of(raw.get()))).collect()
+}
+
 /// Reads a log as its readers are told to: of a key's lines the greatest by time and then
 /// by `_hogline_seq`, and columns that a line lacks from the lines before.
 fn folder_rows(folder: &Path, columns: &[&str]) -> Vec<String> {
-    type Line = BTreeMap<String, Option<String>>;
-    let mut lines: Vec<(Option<String>, u64, Line)> = Vec::new();
-    for file in listed(folder) {
-        for line in std::fs::read_to_string(folder.join(file)).unwrap().lines() {
-            let raw: BTreeMap<String, Box<RawValue>> = serde_json::from_str(line).unwrap();
-            let texts = raw.iter().map(|(name, raw)| (name.clone(), text_of(raw.get())));
-            let mut texts: Line = texts.collect();
-            let seq = texts.remove("_hogline_seq").flatten().map_or(0, |seq| seq.parse().unwrap());
-            lines.push((texts.get("at").cloned().flatten(), seq, texts));
-        }
+    let mut lines: Vec<(Option<String>, u64, Texts)> = Vec::new();
+    for mut line in listed(folder).iter().flat_map(|file| lines_of(&folder.join(file))) {
+        let seq = line.remove("_hogline_seq").flatten().map_or(0, |seq| seq.parse().unwrap());
+        lines.push((line.get("at").cloned().flatten(), seq, line));
     }
-    let id = |line: &Line| line["id"].clone().unwrap_or_default();
-    let gone_at = |(_, seq, line): &(_, u64, Line)| {
+    let id = |line: &Texts| line["id"].clone().unwrap_or_default();
+    let gone_at = |(_, seq, line): &(_, u64, Texts)| {
         line.contains_key("_hogline_deleted_at").then(|| (id(line), *seq))
     };
     let gone: Vec<(String, u64)> = lines.iter().filter_map(gone_at).collect();
     lines.retain(|(_, seq, line)| gone.iter().all(|(key, at)| *key != id(line) || at < seq));
     lines.sort_by_key(|(at, seq, _)| (at.clone(), *seq));
-    let mut rows: BTreeMap<(u64, Option<String>), Line> = BTreeMap::new();
+    let mut rows: BTreeMap<(u64, Option<String>), Texts> = BTreeMap::new();
     for (_, seq, line) in lines {
-        // Lines without a number are of a copy, which has each key once or no key at all.
+        // Textss without a number are of a copy, which has each key once or no key at all.
         let nth = if seq == 0 { rows.len() as u64 } else { 0 };
         let key = line["id"].clone().unwrap_or_default();
         let known = rows.keys().find(|(_, id)| seq > 0 && *id == Some(key.clone())).cloned();
         let row = rows.entry(known.unwrap_or((nth, Some(key)))).or_default();
         row.extend(line);
     }
-    let shown = |row: &Line, name: &&str| match row.get(*name).cloned().flatten() {
+    let shown = |row: &Texts, name: &&str| match row.get(*name).cloned().flatten() {
         None if *name == "id" => String::new(),
         None => "∅".to_owned(),
         // SQLite has numbers for truth.
         Some(text) if *name == "b" => text.replace("true", "1").replace("false", "0"),
         Some(text) => text,
     };
-    let show = |row: &Line| columns.iter().map(|name| shown(row, name)).collect::<Vec<_>>();
+    let show = |row: &Texts| columns.iter().map(|name| shown(row, name)).collect::<Vec<_>>();
     rows.values().map(|row| show(row).join("|")).collect()
 }
 

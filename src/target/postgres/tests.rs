@@ -40,7 +40,10 @@ fn checkpoint(sequence: u64) -> Checkpoint {
 
 fn open(url: &str, object: &str, schema: &Arc<Schema>) -> Result<Box<dyn Target>, TargetError> {
     let place = Place::Postgres(Box::new(Postgres::at(url)));
-    target::open(&place, &Opening { key: &key(), object, schema: Arc::clone(schema) })
+    target::open(
+        &place,
+        &Opening { key: &key(), object, schema: Arc::clone(schema), layout: Default::default() },
+    )
 }
 
 fn batch(schema: &Arc<Schema>, rows: &str) -> Batch {
@@ -323,7 +326,7 @@ fn only_a_server_that_is_trusted_is_written_to() {
     }
     let mut target = PostgresTarget::open(
         &Postgres::at(&format!("{named}?sslmode=verify-full&sslrootcert={ca}")),
-        &Opening { key: &key(), object: "t", schema: schema() },
+        &Opening { key: &key(), object: "t", schema: schema(), layout: Default::default() },
     )
     .unwrap();
     let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";

@@ -27,7 +27,7 @@ fn target(path: &Path, object: &str) -> Result<SqliteTarget, TargetError> {
     SqliteTarget::open(
         path,
         crate::target::PATIENCE,
-        &Opening { key: &key(), object, schema: schema() },
+        &Opening { key: &key(), object, schema: schema(), layout: Default::default() },
     )
 }
 
@@ -147,7 +147,8 @@ fn streams_of_one_process_wait_for_each_other() {
             let path = &path;
             scope.spawn(move || {
                 let key = StreamKey { stream: object.into(), ..key() };
-                let opening = Opening { key: &key, object, schema: schema() };
+                let opening =
+                    Opening { key: &key, object, schema: schema(), layout: Default::default() };
                 let patience = crate::target::PATIENCE;
                 let mut target = SqliteTarget::open(path, patience, &opening).unwrap();
                 target.begin(Load::Merge).unwrap();

@@ -1,4 +1,4 @@
-//! What is in folders of JSON lines, read as their manifest says.
+//! What is in folders of files, read as their manifest says.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,11 @@ use std::path::Path;
 use hogline::sandbox::Sandbox;
 use serde_json::Value;
 
+use super::reader::{csv_rows, parquet_rows, text_of_file};
 use super::table::{Comparison, Row};
+
+/// The column of rows that say that their key is gone.
+const DELETED: &str = "_hogline_deleted_at";
 
 /// Compares a stream's folder with PostHog, and sees that there is nothing else in it.
 #[track_caller]
@@ -15,12 +19,28 @@ pub(super) fn are_exactly(root: &Path, posthog: &Sandbox, stream: &str) {
     hold_exactly(root, posthog, stream);
     let manifest = manifest(root, stream);
     let names = names(&manifest);
-    let entries = fs::read_dir(root.join("posthog").join(stream)).unwrap();
-    let unlisted = entries.map(|entry| entry.unwrap().file_name()).filter(|name| {
-        let name = name.to_str().unwrap();
-        name != "_manifest.json" && !names.contains(&name)
-    });
-    assert_eq!(unlisted.count(), 0, "files that no manifest lists");
+    let mut there = there(&root.join("posthog").join(stream), "");
+    there.retain(|name| name != "_manifest.json" && !names.contains(&name.as_str()));
+    assert_eq!(there, [""; 0], "files that no manifest lists");
+}
+
+/// The files in a folder and those below it.
+fn there(folder: &Path, below: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = format!("{below}{}", path.file_name().unwrap().to_str().unwrap());
+        match path.is_dir() {
+            true => names.extend(there(&path, &format!("{name}/"))),
+            false => names.push(name),
+        }
+    }
+    names
+}
+
+/// The names of the files that readers of a stream see.
+pub(super) fn listed(root: &Path, stream: &str) -> Vec<String> {
+    names(&manifest(root, stream)).into_iter().map(str::to_owned).collect()
 }
 
 /// Compares what readers of a stream's folder see with PostHog.
@@ -36,9 +56,10 @@ pub(super) fn rows(root: &Path, stream: &str) -> Vec<Row> {
     let (folder, manifest) = (root.join("posthog").join(stream), manifest(root, stream));
     let comparison = comparison(&manifest, stream);
     let names = names(&manifest).into_iter();
-    let mut lines: Vec<Row> = names.flat_map(|name| lines_of(&folder.join(name))).collect();
+    let mut lines: Vec<Row> =
+        names.flat_map(|name| lines_of(&folder.join(name), &comparison)).collect();
     let seq = |line: &Row| line.get("_hogline_seq").and_then(Value::as_u64);
-    let gone = lines.iter().filter(|line| line.contains_key("_hogline_deleted_at"));
+    let gone = lines.iter().filter(|line| line.contains_key(DELETED));
     let gone: Vec<_> = gone.map(|line| (comparison.key_of(line), seq(line))).collect();
     lines.retain(|line| {
         gone.iter().all(|(key, at)| *key != comparison.key_of(line) || seq(line) > *at)
@@ -69,7 +90,24 @@ fn comparison(manifest: &Value, stream: &str) -> Comparison {
     Comparison::of_lines(stream, path)
 }
 
-fn lines_of(file: &Path) -> Vec<Row> {
-    let text = fs::read_to_string(file).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+fn lines_of(file: &Path, comparison: &Comparison) -> Vec<Row> {
+    let texts = match file.to_str().unwrap() {
+        name if name.ends_with(".parquet") => parquet_rows(file),
+        name if name.contains(".csv") => csv_rows(&text_of_file(file)),
+        _ => {
+            let text = text_of_file(file);
+            return text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        }
+    };
+    let typed = |(name, text): (String, Option<String>)| {
+        let value = match (text, comparison.kind(&name)) {
+            (None, _) => Value::Null,
+            (Some(text), "json" | "bigint" | "double" | "bool") if name != DELETED => {
+                serde_json::from_str(&text).unwrap()
+            }
+            (Some(text), _) => Value::String(text),
+        };
+        (name, value)
+    };
+    texts.into_iter().map(|row| row.into_iter().map(typed).collect()).collect()
 }

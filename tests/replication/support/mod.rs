@@ -13,6 +13,7 @@ mod posthog;
 mod project;
 mod proxy;
 mod ran;
+mod reader;
 mod shim;
 mod table;
 

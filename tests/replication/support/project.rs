@@ -14,6 +14,8 @@ use super::{Copy, Database, Proxy, Ran, Shim};
 /// The command line of every run.
 const RUN: [&str; 5] = ["run", "-r", "replication.yaml", "--report", "report.json"];
 
+const COMPACT: [&str; 3] = ["compact", "-r", "replication.yaml"];
+
 /// Much more than a run takes, much less than what it may be sent, in KiB.
 const LITTLE_MEMORY: u32 = 2_000_000;
 
@@ -87,6 +89,44 @@ impl Project {
         let yaml = fs::read_to_string(self.path("replication.yaml")).unwrap();
         self.writes("replication.yaml", &yaml.replace("sqlite://posthog.db", "file://out"));
         self
+    }
+
+    /// Into files as `options` say, `format: csv`, below the folder `out`.
+    pub(crate) fn into_files_of(self, options: &str) -> Self {
+        let project = self.into_files();
+        project.now_writes(options);
+        project
+    }
+
+    /// Writes its files as these options say from now on.
+    pub(crate) fn now_writes(&self, options: &str) {
+        let yaml = fs::read_to_string(self.path("replication.yaml")).unwrap();
+        let set = |line: &str| match line.split_once("defaults: { ") {
+            Some((_, rest)) => {
+                let rest = rest.rsplit_once("}, ").map_or(rest, |(_, rest)| rest);
+                format!("defaults: {{ target_options: {{ {options} }}, {rest}\n")
+            }
+            None => format!("{line}\n"),
+        };
+        self.writes("replication.yaml", &yaml.lines().map(set).collect::<String>());
+    }
+
+    /// The names of the files that readers of a stream see.
+    pub(crate) fn files_of(&self, stream: &str) -> Vec<String> {
+        super::files::listed(&self.path("out"), stream)
+    }
+
+    /// Compacts the files of the replication.
+    pub(crate) fn compacts(&self) -> Ran {
+        self.hogline(&COMPACT)
+    }
+
+    /// Compacts with a crash point steered.
+    pub(crate) fn compacts_steered(&self, crash: &str) -> Ran {
+        let steer = |command: &mut Command| {
+            command.env("HOGLINE_CRASH", crash);
+        };
+        self.spawns(self.program(), &COMPACT, steer).ends()
     }
 
     /// With a proxy before PostHog.

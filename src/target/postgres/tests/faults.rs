@@ -143,7 +143,8 @@ fn two_loads_of_one_table_never_both_go_on() {
 fn a_stop_ends_a_statement_that_waits() {
     let cluster = prepared("CREATE TABLE posthog.t (id text PRIMARY KEY, name text)");
     let blocking = cluster.session("BEGIN; LOCK TABLE posthog.t IN ACCESS EXCLUSIVE MODE");
-    let opening = Opening { key: &key(), object: "posthog.t", schema: schema() };
+    let opening =
+        Opening { key: &key(), object: "posthog.t", schema: schema(), layout: Default::default() };
     let mut target = PostgresTarget::open(&Postgres::at(&cluster.url()), &opening).unwrap();
     let stop = watch::Sender::new(false);
     target.stop = stop.subscribe();

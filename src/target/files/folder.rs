@@ -7,21 +7,28 @@
 //! belong to somebody else and are never touched. What is in a file is its
 //! writer's business.
 
-pub(super) mod manifest;
-
 use std::fs::{File, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::Checkpoint;
-use crate::cursor::Timestamp;
-use crate::target::file::manifest::{Listed, Manifest};
+use crate::config::FileFormat;
+use crate::target::files::manifest::{Listed, Manifest};
 
 const MANIFEST: &str = "_manifest.json";
 const MANIFEST_DRAFT: &str = ".tmp-_manifest.json";
 
+/// How the names of files end that are being written.
+const DRAFT_END: &str = ".part";
+
+/// How the names of folders begin that hold the files of one date.
+pub(super) const PART: &str = "event_date=";
+
+/// What stands for the date of rows that have none.
+pub(super) const UNDATED: &str = "__HIVE_DEFAULT_PARTITION__";
+
 /// The folder that an object means, below its place; nothing where it would lead elsewhere.
-pub(super) fn folder_of(object: &str) -> Option<String> {
+pub(in crate::target) fn folder_of(object: &str) -> Option<String> {
     let parts: Vec<&str> = object.split(['.', '/']).collect();
     // `..` falls apart into empty parts here.
     parts.iter().all(|part| !part.is_empty()).then(|| parts.join("/"))
@@ -98,45 +105,65 @@ impl Folder {
         File::open(&self.path)?.sync_all()
     }
 
+    /// Gives a file another name.
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         std::fs::rename(self.path.join(from), self.path.join(to))
     }
 
-    /// Begins a file that does not exist yet.
-    pub(super) fn draft(&self) -> io::Result<Draft> {
-        let name = format!(".tmp-{}.jsonl", self.stream);
+    /// Begins the n-th file of a page, under a temporary name.
+    pub(super) fn draft(&self, n: u32) -> io::Result<(File, String)> {
+        let name = format!("{}{n}{DRAFT_END}", self.draft_start());
         crash_point!("before a draft");
-        // 256 KB: system calls cost nothing then, and a run has few files open at once.
-        let file = BufWriter::with_capacity(256 << 10, File::create(self.path.join(&name))?);
-        Ok(Draft { file, listed: Listed { name, bytes: 0, rows: 0, first: None, last: None } })
+        let file = File::create(self.path.join(&name))?;
+        Ok((file, name))
     }
 
-    /// Makes a draft durable under a name; it is still not listed.
-    pub(super) fn seal(&self, draft: Draft, name: String) -> io::Result<Listed> {
-        let Draft { file, mut listed } = draft;
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        crash_point!("file written");
+    fn draft_start(&self) -> String {
+        format!(".tmp-{}.", self.stream)
+    }
+
+    /// Makes a file that was written durable under a name; it is still not listed.
+    pub(super) fn seal(&self, file: &File, listed: Listed, name: String) -> io::Result<Listed> {
         file.sync_all()?;
         crash_point!("file synced");
+        self.make_part_of(&name)?;
         self.rename(&listed.name, &name)?;
         crash_point!("file renamed, folder not synced");
+        self.sync_part_of(&name)?;
         self.sync()?;
         crash_point!("file not listed");
-        listed.name = name;
-        Ok(listed)
+        Ok(Listed { name, ..listed })
     }
 
-    /// The name of the file that a commit adds, one that nobody has yet.
+    /// Makes the part that a name is in, where there is none.
+    fn make_part_of(&self, name: &str) -> io::Result<()> {
+        let Some((part, _)) = name.rsplit_once('/') else { return Ok(()) };
+        match std::fs::create_dir(self.path.join(part)) {
+            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => Err(err),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a name durable in its part, where it is in one.
+    pub(super) fn sync_part_of(&self, name: &str) -> io::Result<()> {
+        match name.rsplit_once('/') {
+            Some((part, _)) => File::open(self.path.join(part))?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    /// The name of a file that a commit adds, one that nobody has yet.
     pub(super) fn name_for(
         &self,
         checkpoint: &Checkpoint,
+        suffix: &str,
         is_taken: impl Fn(&str) -> bool,
     ) -> String {
         let epoch = checkpoint.epoch.chars().filter(char::is_ascii_alphanumeric);
         let epoch: String = epoch.chain("00000000".chars()).take(8).collect();
         let stem = format!("{}-{epoch}-{:09}", self.stream, checkpoint.sequence);
-        let numbered = (2..).map(|n| format!("{stem}-{n}.jsonl"));
-        let mut names = std::iter::once(format!("{stem}.jsonl")).chain(numbered);
+        let numbered = (2..).map(|n| format!("{stem}-{n}{suffix}"));
+        let mut names = std::iter::once(format!("{stem}{suffix}")).chain(numbered);
         names.find(|name| !is_taken(name)).unwrap_or_default()
     }
 
@@ -155,34 +182,56 @@ impl Folder {
         }
     }
 
-    /// Our files in the folder, drafts apart.
+    /// Our files in the folder and its parts, drafts apart.
     pub(super) fn files(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            names.extend(entry?.file_name().into_string().ok().filter(|name| self.is_ours(name)));
+        let is_ours = |name: &String| self.is_ours(name);
+        let names = self.names()?;
+        let mut files = Vec::new();
+        for part in names.iter().filter(|name| name.starts_with(PART)) {
+            let inside = names_in(&self.path.join(part))?.into_iter().filter(is_ours);
+            files.extend(inside.map(|name| format!("{part}/{name}")));
         }
-        Ok(names)
+        files.extend(names.into_iter().filter(is_ours));
+        Ok(files)
     }
 
-    /// Removes drafts and our files that are not listed.
+    fn names(&self) -> io::Result<Vec<String>> {
+        names_in(&self.path)
+    }
+
+    /// Removes drafts and our files that are not listed, and parts that are then empty.
     pub(super) fn sweep(&self, manifest: &Manifest) -> io::Result<()> {
-        let drafts = [MANIFEST_DRAFT.to_owned(), format!(".tmp-{}.jsonl", self.stream)];
-        let leftovers = drafts.into_iter().filter(|name| self.path.join(name).exists());
+        let drafts = self.names()?.into_iter().filter(|name| self.is_draft(name));
         let unlisted = self.files()?.into_iter().filter(|name| !manifest.lists(name));
-        for name in leftovers.chain(unlisted) {
-            std::fs::remove_file(self.path.join(name))?;
+        for name in drafts.chain(unlisted) {
+            std::fs::remove_file(self.path.join(&name))?;
             crash_point!("a leftover swept");
+        }
+        for part in self.names()?.iter().filter(|name| name.starts_with(PART)) {
+            let part = self.path.join(part);
+            if part.is_dir() && names_in(&part)?.is_empty() {
+                std::fs::remove_dir(part)?;
+            }
         }
         Ok(())
     }
 
+    /// Whether a name is one of [`Folder::draft`] or the manifest's; an older hogline's too.
+    fn is_draft(&self, name: &str) -> bool {
+        let end = name.strip_prefix(&self.draft_start());
+        let number = end.and_then(|end| end.strip_suffix(DRAFT_END));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        name == MANIFEST_DRAFT || end == Some("jsonl") || number.is_some_and(is_number)
+    }
+
     /// Whether a name has the form of [`Folder::name_for`], hidden or not.
     fn is_ours(&self, name: &str) -> bool {
+        let suffix = FileFormat::of_name(name).map(FileFormat::suffix);
         let name = name.strip_prefix('.').unwrap_or(name);
         let middle = name
             .strip_prefix(&self.stream)
             .and_then(|rest| rest.strip_prefix('-'))
-            .and_then(|rest| rest.strip_suffix(".jsonl"));
+            .and_then(|rest| rest.strip_suffix(&suffix?));
         let Some(middle) = middle else { return false };
         let parts: Vec<&str> = middle.split('-').collect();
         let digits = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
@@ -191,24 +240,32 @@ impl Folder {
     }
 }
 
-/// A file that is being written.
-#[derive(Debug)]
-pub(super) struct Draft {
-    file: BufWriter<File>,
-    listed: Listed,
+/// The names in a folder; none where it is no folder.
+fn names_in(path: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotADirectory => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
 }
 
-impl Draft {
-    /// Adds a row's line.
-    pub(super) fn add(&mut self, line: &[u8], time: Option<Timestamp>) -> io::Result<()> {
-        self.file.write_all(line)?;
-        self.listed.bytes += line.len() as u64;
-        self.listed.rows += 1;
-        if let Some(time) = time {
-            self.listed.first = Some(self.listed.first.map_or(time, |first| first.min(time)));
-            self.listed.last = Some(self.listed.last.map_or(time, |last| last.max(time)));
-        }
-        Ok(())
+/// The name that hides a file from readers.
+pub(super) fn hidden(name: &str) -> String {
+    match name.rsplit_once('/') {
+        None => format!(".{name}"),
+        Some((part, name)) => format!("{part}/.{name}"),
+    }
+}
+
+/// The name under which a hidden file is shown.
+pub(super) fn shown(name: &str) -> String {
+    match name.rsplit_once('/') {
+        None => name.trim_start_matches('.').to_owned(),
+        Some((part, name)) => format!("{part}/{}", name.trim_start_matches('.')),
     }
 }
 
@@ -226,13 +283,24 @@ mod tests {
     }
 
     #[test]
+    fn a_hidden_file_has_a_dot_before_its_own_name() {
+        for name in ["a.csv", "event_date=2026-01-01/a.csv"] {
+            assert!(hidden(name).ends_with(".a.csv"));
+            assert_eq!(shown(&hidden(name)), name);
+            assert_eq!(shown(name), name);
+        }
+    }
+
+    #[test]
     fn only_names_of_our_form_are_ours() {
         let folder = Folder::new(Path::new("."), "f", "events");
         for (name, is_ours) in [
             ("events-5ca1ab1e-000000001.jsonl", true),
             (".events-5ca1ab1e-000000001-2.jsonl", true),
             ("events-5ca1ab1e-1234567890.jsonl", true),
-            ("events-5ca1ab1e-000000001.jsonl.gz", false),
+            ("events-5ca1ab1e-000000001.jsonl.gz", true),
+            (".events-5ca1ab1e-000000001.parquet", true),
+            ("events-5ca1ab1e-000000001.csv.bz2", false),
             ("events-export.jsonl", false),
             ("events-5ca1ab1e-today.jsonl", false),
             ("my-events-5ca1ab1e-000000001.jsonl", false),

@@ -8,7 +8,9 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
+use crate::config::FileFormat;
 use crate::cursor::{Position, Timestamp};
+use crate::target::Layout;
 
 /// The form of the manifest.
 const VERSION: u64 = 1;
@@ -16,12 +18,21 @@ const VERSION: u64 = 1;
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::target) struct Listed {
+    /// Below the folder; it ends as files of its format do.
     pub(in crate::target) name: String,
     pub(in crate::target) bytes: u64,
     pub(in crate::target) rows: u64,
     /// The least and the greatest value of the rows' first timestamp column.
     pub(in crate::target) first: Option<Timestamp>,
     pub(in crate::target) last: Option<Timestamp>,
+}
+
+impl Listed {
+    /// Whether it is written as files now are.
+    pub(in crate::target) fn fits(&self, layout: Layout) -> bool {
+        let is_dated = self.name.contains('/');
+        FileFormat::of_name(&self.name) == Some(layout.format) && is_dated == layout.by_date
+    }
 }
 
 /// All of a folder.
@@ -70,6 +81,7 @@ struct PositionForm {
 }
 
 impl Manifest {
+    /// Reads a manifest, unless a newer program wrote it.
     pub(in crate::target) fn parse(json: &str) -> Result<Self, Unreadable> {
         let forms: Forms = serde_json::from_str(json)?;
         let known = u64::from(Position::VERSION);
@@ -80,6 +92,7 @@ impl Manifest {
         }
     }
 
+    /// The manifest as it is stored.
     pub(in crate::target) fn to_json(&self) -> io::Result<String> {
         Ok(serde_json::to_string_pretty(self)?)
     }
@@ -89,6 +102,7 @@ impl Manifest {
         self.files.iter().chain(self.copying.iter().flatten())
     }
 
+    /// Whether a file is one of them.
     pub(in crate::target) fn lists(&self, name: &str) -> bool {
         self.all().any(|listed| listed.name == name)
     }

@@ -1,24 +1,38 @@
-//! A folder of JSON lines as a target.
+//! A folder of files as a target.
 //!
-//! Every commit that has rows adds one file, which is complete and durable before
-//! the manifest lists it. (One file that grows would show readers half a page, and
-//! could not be taken back; many small files are what compacting is for.) Merged
-//! rows are a log: a key may recur with later content. Of its lines the one counts
+//! Every commit that has rows adds files, which are complete and durable before
+//! the manifest lists them. (One file that grows would show readers half a page, and
+//! could not be taken back; many small files are what [`compact`] is for.) Merged
+//! rows are a log: a key may recur with later content. Of its rows the one counts
 //! that is greatest by `newest_by` and then by `_hogline_seq`, and a column that a
-//! line lacks keeps its earlier value. A line with `_hogline_deleted_at` says that its
-//! key is gone: of that key only lines with a greater `_hogline_seq` count. A full copy grows in hidden files, holds
+//! file lacks keeps its earlier value. A row with `_hogline_deleted_at` says that its
+//! key is gone: of that key only rows with a greater `_hogline_seq` count. A full copy grows in hidden files, holds
 //! each key once, and is shown by one replacement of the manifest.
 //!
-//! Which files exist, and how they come and go, is [`file`](super::file)'s.
+//! Which files exist, and how they come and go, is [`folder`]'s; which rows go into which
+//! file is [`page`]'s; what is in a file is its [`format`]'s. All files of a folder have one
+//! format, or readers that go by the ends of names would see some of the rows: where another
+//! one is asked for, the old files have to be replaced or rewritten first.
 
-mod copy;
-mod current;
-mod line;
+mod compact;
+mod copying;
+mod csv;
+pub(super) mod folder;
+mod format;
+mod jsonl;
+mod log;
+mod manifest;
+mod pack;
+mod page;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod seen;
+mod shape;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::checkpoint::Checkpoint;
@@ -26,17 +40,21 @@ use crate::config::DeleteMissing;
 use crate::cursor::Timestamp;
 use crate::record::batch::Batch;
 use crate::record::keys;
-use crate::schema::Schema;
-use crate::target::file::manifest::{Listed, Manifest, Unreadable};
-use crate::target::file::{Draft, Folder, folder_of};
-use crate::target::jsonl::copy::{Meeting, Seen};
-use crate::target::jsonl::line::Shape;
-use crate::target::{Load, Opening, Recall, Replay, Scan, Shown, Target, TargetError, Written};
+use crate::record::repair::Repairs;
+use crate::schema::{Column, ColumnType, Origin, Schema};
+use crate::target::files::folder::{Folder, folder_of, hidden, shown};
+use crate::target::files::manifest::{Listed, Manifest, Unreadable};
+use crate::target::files::page::Page;
+use crate::target::files::seen::{Meeting, Seen};
+use crate::target::{
+    Compacted, DELETED_AT, Layout, Load, Opening, Recall, Replay, Scan, Shown, Target, TargetError,
+    Written,
+};
 
 /// One stream's files.
-#[derive(Debug)]
-pub(super) struct JsonlTarget {
-    folder: Folder,
+pub(super) struct FilesTarget {
+    folder: Arc<Folder>,
+    layout: Layout,
     /// Listed files that were found gone or changed. A load that begins all the same has been
     /// told to begin anew, and takes them off the list.
     faulty: Vec<String>,
@@ -49,39 +67,53 @@ pub(super) struct JsonlTarget {
     /// As it was last made durable.
     manifest: Manifest,
     /// The open page.
-    draft: Option<Draft>,
+    page: Page,
     next_seq: u64,
     seen: Seen,
-    shape: Option<Shape>,
-    line: Vec<u8>,
 }
 
-impl JsonlTarget {
+impl FilesTarget {
     /// Opens the folder where it exists; else proves that it could be made.
     pub(super) fn open(root: &Path, opening: &Opening<'_>) -> Result<Self, TargetError> {
         let name = folder_of(opening.object);
         let folder = Folder::new(root, name.as_deref().unwrap_or("?"), &opening.key.stream);
+        let folder = Arc::new(folder);
         let mut target = Self {
+            page: Page::new(&folder, opening.layout),
             folder,
+            layout: opening.layout,
             faulty: Vec::new(),
             taken: None,
             schema: Arc::clone(&opening.schema),
             load: Load::Merge,
             is_first: true,
             manifest: Manifest::default(),
-            draft: None,
             next_seq: 1,
             seen: Seen::default(),
-            shape: None,
-            line: Vec::new(),
         };
         if name.is_none() {
             let cause = format!("`{}` names no folder", opening.object);
             return Err(target.error(cause, "name it like `posthog.events`".into()));
         }
+        target.refuse_what_was_left_out()?;
         super::probe_folder(&target.folder.path).map_err(|err| target.failed(&err))?;
         target.manifest = target.read_manifest()?.unwrap_or_default();
         Ok(target)
+    }
+
+    #[cfg(feature = "parquet")]
+    #[expect(clippy::unnecessary_wraps, reason = "another build refuses")]
+    fn refuse_what_was_left_out(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn refuse_what_was_left_out(&self) -> Result<(), TargetError> {
+        if self.layout.format != crate::config::FileFormat::Parquet {
+            return Ok(());
+        }
+        let hint = "build it with `--features parquet`, or choose format csv or jsonl";
+        Err(self.error("this hogline was built without Parquet".into(), hint.into()))
     }
 
     fn read_manifest(&self) -> Result<Option<Manifest>, TargetError> {
@@ -119,34 +151,36 @@ impl JsonlTarget {
         self.told(self.folder.replace_manifest(&self.manifest))
     }
 
-    /// Hides what a broken-off [`Target::publish`] had shown, and finds the keys of the copy.
-    fn resume(&mut self) -> io::Result<()> {
-        let copying = self.manifest.copying.clone().unwrap_or_default();
-        for listed in &copying {
-            let shown = listed.name.trim_start_matches('.');
-            if !self.folder.path.join(&listed.name).exists() && !self.manifest.lists(shown) {
-                self.folder.rename(shown, &listed.name)?;
-                crash_point!("a shown file hidden again");
-            }
-            let (seen, schema) = (&mut self.seen, &self.schema);
-            line::read(&self.folder.path.join(&listed.name), schema, false, &mut |batch| {
-                for row in batch.rows() {
-                    seen.meet(&row, batch.schema());
-                }
-            })?;
-        }
-        self.seen.keep_page();
-        Ok(())
+    /// Sees that rows that are added are not of another format than those that stay.
+    fn refuse_another_format(&self) -> Result<(), TargetError> {
+        let Some(other) = self.manifest.files.iter().find(|listed| !listed.fits(self.layout))
+        else {
+            return Ok(());
+        };
+        let cause = format!(
+            "it holds files like `{}`, and is to get {}: who reads one kind would miss the rows \
+             of the other",
+            other.name, self.layout
+        );
+        let hint = "set target_options and object back to what they were,\n\
+                    or rewrite all files as they are now wanted: hogline compact -r FILE, then run \
+                    again";
+        Err(self.error(cause, hint.into()))
     }
 
     fn add(&mut self, batch: &Batch) -> io::Result<Written> {
         let mut written = Written::default();
-        let is_copying = self.is_copying();
-        let numbered = !is_copying;
-        let (Some(draft), Some(shape)) = (&mut self.draft, &self.shape) else { return Ok(written) };
+        let (is_copying, schema) = (self.is_copying(), batch.schema());
+        let before = self.manifest.copying.as_ref().filter(|_| !self.is_first || self.resumes());
+        let before = u32::try_from(before.map_or(0, Vec::len)).map_err(io::Error::other)?;
         for row in batch.rows() {
-            let meeting =
-                if is_copying { self.seen.meet(&row, batch.schema()) } else { Meeting::New };
+            if !is_copying {
+                self.page.put(&row, schema, Some(self.next_seq), &mut written.repairs)?;
+                self.next_seq += 1;
+                written.new += 1;
+                continue;
+            }
+            let (meeting, claim) = self.seen.judge(&row, schema);
             match meeting {
                 Meeting::New => written.new += 1,
                 Meeting::Newer => written.updated += 1,
@@ -155,19 +189,37 @@ impl JsonlTarget {
                     continue;
                 }
             }
-            let seq = numbered.then_some(self.next_seq);
-            shape.write(&row, seq, &mut written.repairs, &mut self.line);
-            draft.add(&self.line, shape.time_of(&row))?;
-            self.next_seq += u64::from(numbered);
+            let mut at = self.page.put(&row, schema, None, &mut written.repairs)?;
+            at.file += before;
+            self.seen.hold(claim, at);
         }
         Ok(written)
     }
 
+    fn resumes(&self) -> bool {
+        self.load == Load::ResumeReplace
+    }
+
+    /// Adds rows that say of keys that they are gone.
     fn add_gone(&mut self, keys: &[String], at: Timestamp) -> io::Result<()> {
-        let Some(draft) = &mut self.draft else { return Ok(()) };
-        for parts in keys.iter().map(|key| keys::parts(key)) {
-            line::write_gone(&self.schema, &parts, self.next_seq, at, &mut self.line);
-            draft.add(&self.line, None)?;
+        let mut schema = gone(&self.schema);
+        schema.columns.push(Column {
+            name: DELETED_AT.into(),
+            kind: ColumnType::Timestamp,
+            origin: Origin::Constant(format!("\"{at}\"")),
+        });
+        let schema = Arc::new(schema);
+        let object = |key: &String| {
+            let parts = keys::parts(key).into_iter().zip(&schema.columns);
+            let parts = parts.map(|(part, column)| (column.name.clone(), part.into()));
+            serde_json::Value::Object(parts.collect()).to_string()
+        };
+        let answer =
+            format!("{{\"results\":[{}]}}", keys.iter().map(object).collect::<Vec<_>>().join(","));
+        let batch = Batch::of_results(Arc::clone(&schema), &answer).map_err(io::Error::other)?;
+        for row in batch.iter().flat_map(Batch::rows) {
+            let (seq, mut told) = (Some(self.next_seq), Repairs::default());
+            self.page.put(&row, &schema, seq, &mut told)?;
             self.next_seq += 1;
         }
         Ok(())
@@ -176,27 +228,40 @@ impl JsonlTarget {
     /// What the manifest is once the open page and `checkpoint` are durable.
     fn next_manifest(&mut self, checkpoint: &Checkpoint) -> io::Result<Manifest> {
         let mut next = self.manifest.clone();
-        if self.is_first && self.load != Load::ResumeReplace {
-            next.copying = self.is_copying().then(Vec::new);
+        let is_copying = self.is_copying();
+        if self.is_first && !self.resumes() {
+            next.copying = is_copying.then(Vec::new);
         }
         if self.is_first && self.load == Load::Truncate {
             next.files.clear();
         }
         next.files.retain(|listed| !self.faulty.contains(&listed.name));
-        if let Some(draft) = self.draft.take() {
-            let hidden = if self.is_copying() { "." } else { "" };
-            let is_taken =
-                |name: &str| self.manifest.lists(name) || self.manifest.lists(&format!(".{name}"));
-            let name = self.folder.name_for(checkpoint, is_taken);
-            let listed = self.folder.seal(draft, format!("{hidden}{name}"))?;
-            let is_copying = self.is_copying();
-            let files =
-                if is_copying { next.copying.get_or_insert_default() } else { &mut next.files };
-            files.push(listed);
-        }
+        let sealed = self.seal(checkpoint, is_copying)?;
+        let files = if is_copying { next.copying.get_or_insert_default() } else { &mut next.files };
+        files.extend(sealed);
         next.checkpoint = Some(checkpoint.clone());
         next.next_seq = self.next_seq;
         Ok(next)
+    }
+
+    /// Makes the open page's files durable; they are still not listed.
+    fn seal(&mut self, checkpoint: &Checkpoint, is_hidden: bool) -> io::Result<Vec<Listed>> {
+        let (folder, manifest) = (&self.folder, &self.manifest);
+        let suffix = self.layout.format.suffix();
+        let mut given = BTreeSet::new();
+        self.page.seal(&mut |part| {
+            let within = |name: &str| match part {
+                None => name.to_owned(),
+                Some(part) => format!("{part}/{name}"),
+            };
+            let name = folder.name_for(checkpoint, &suffix, |name| {
+                let name = within(name);
+                given.contains(&name) || manifest.lists(&name) || manifest.lists(&hidden(&name))
+            });
+            let name = within(&name);
+            given.insert(name.clone());
+            if is_hidden { hidden(&name) } else { name }
+        })
     }
 
     /// Makes a manifest the true one; what it no longer lists goes.
@@ -211,64 +276,6 @@ impl JsonlTarget {
             tracing::warn!(folder = %self.folder.path.display(), %err, "old files were not removed");
         }
         Ok(())
-    }
-
-    /// The finished copy's files under the names that readers see, each key once.
-    fn show_copy(&mut self, copying: Vec<Listed>) -> io::Result<Vec<Listed>> {
-        let mut from = 0;
-        let mut shown = Vec::new();
-        for listed in copying {
-            let gone = self.seen.superseded_in(from, listed.rows);
-            from += listed.rows;
-            let name = listed.name.trim_start_matches('.').to_owned();
-            if gone.is_empty() {
-                self.folder.rename(&listed.name, &name)?;
-                crash_point!("a file of the copy shown");
-                shown.push(Listed { name, ..listed });
-            } else {
-                shown.push(self.copy_without(&listed, &gone, name)?);
-            }
-        }
-        self.folder.sync()?;
-        Ok(shown)
-    }
-
-    fn copy_without(
-        &self,
-        listed: &Listed,
-        gone: &BTreeSet<u64>,
-        name: String,
-    ) -> io::Result<Listed> {
-        let mut draft = self.folder.draft()?;
-        let file = File::open(self.folder.path.join(&listed.name))?;
-        let mut lines = BufReader::with_capacity(256 << 10, file);
-        let mut line = Vec::new();
-        for number in 0..listed.rows {
-            line.clear();
-            lines.read_until(b'\n', &mut line)?;
-            if !gone.contains(&number) {
-                draft.add(&line, None)?;
-            }
-        }
-        let sealed = self.folder.seal(draft, name)?;
-        crash_point!("a file of the copy rewritten");
-        Ok(Listed { first: listed.first, last: listed.last, ..sealed })
-    }
-
-    fn finish(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
-        let mut next = self.next_manifest(checkpoint)?;
-        if self.is_copying() {
-            // Durable as a copy first: a crash while its files are shown one by one can
-            // then be told from files that nobody listed.
-            let shown = next.copying.clone().unwrap_or_default();
-            let mut before = next.clone();
-            before.checkpoint = self.manifest.checkpoint.clone();
-            self.folder.replace_manifest(&before)?;
-            next.files = self.show_copy(shown)?;
-            crash_point!("all of the copy shown");
-            next.copying = None;
-        }
-        self.establish(next)
     }
 
     fn told<T>(&self, result: io::Result<T>) -> Result<T, TargetError> {
@@ -297,7 +304,7 @@ impl JsonlTarget {
 const BOTH_WAYS: &str =
     "restore the folder as it was, or move it away, reset the stream and load it again";
 
-impl Target for JsonlTarget {
+impl Target for FilesTarget {
     fn on_replay(&self) -> Replay {
         Replay::Repeats
     }
@@ -306,13 +313,13 @@ impl Target for JsonlTarget {
         let Some(manifest) = self.read_manifest()? else { return Ok(Recall::Nothing) };
         let Some(checkpoint) = manifest.checkpoint.clone() else { return Ok(Recall::Nothing) };
         // A broken-off publish may have shown files of the copy already.
-        let shown = |listed: &Listed| {
-            let name = listed.name.trim_start_matches('.').to_owned();
+        let as_shown = |listed: &Listed| {
+            let name = shown(&listed.name);
             Listed { name, ..listed.clone() }
         };
         let fault = |listed: &Listed| {
             let fault = self.folder.fault_of(listed)?;
-            self.folder.fault_of(&shown(listed)).map(|_| fault)
+            self.folder.fault_of(&as_shown(listed)).map(|_| fault)
         };
         let is_copying = checkpoint.position.copying.is_some();
         let copying = manifest.copying.iter().flatten().filter(|_| is_copying);
@@ -329,8 +336,10 @@ impl Target for JsonlTarget {
     fn begin(&mut self, load: Load) -> Result<bool, TargetError> {
         self.abandon()?;
         self.make_folder()?;
-        if load == Load::ResumeReplace && self.manifest.copying.is_none() {
-            return Ok(false);
+        match load {
+            Load::ResumeReplace if !self.can_resume() => return Ok(false),
+            Load::Merge => self.refuse_another_format()?,
+            _ => {}
         }
         (self.load, self.is_first, self.seen) = (load, true, Seen::default());
         self.next_seq = self.manifest.next_seq;
@@ -343,12 +352,6 @@ impl Target for JsonlTarget {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<Written, TargetError> {
-        if self.draft.is_none() {
-            self.draft = Some(self.told(self.folder.draft())?);
-        }
-        if !self.shape.as_ref().is_some_and(|shape| Arc::ptr_eq(&shape.schema, batch.schema())) {
-            self.shape = Some(Shape::new(batch.schema()));
-        }
         let added = self.add(batch);
         self.told(added)
     }
@@ -362,8 +365,8 @@ impl Target for JsonlTarget {
     fn abandon(&mut self) -> Result<(), TargetError> {
         self.next_seq = self.manifest.next_seq;
         self.seen.forget_page();
-        // The next page or the next start takes the file's place away.
-        self.draft = None;
+        // The next page or the next start takes the files' places away.
+        self.page.forget();
         Ok(())
     }
 
@@ -372,13 +375,13 @@ impl Target for JsonlTarget {
         scan: &Scan<'_>,
         each: &mut dyn FnMut(&Shown<'_>),
     ) -> Result<(), TargetError> {
-        let files: Vec<PathBuf> =
-            self.manifest.files.iter().map(|listed| self.folder.path.join(&listed.name)).collect();
-        self.told(current::rows(&files, &self.schema, scan, each))
+        let path = |listed: &Listed| self.folder.path.join(&listed.name);
+        let files: Vec<_> = self.manifest.files.iter().map(path).collect();
+        self.told(log::rows(files.iter().map(AsRef::as_ref), &self.schema, scan, each))
     }
 
-    /// A log cannot be changed: removed or marked, the row's line stays and another one says
-    /// that it is gone.
+    /// A log cannot be changed: removed or marked, the row stays and another one says that
+    /// it is gone.
     fn remove(
         &mut self,
         keys: &[String],
@@ -388,11 +391,12 @@ impl Target for JsonlTarget {
         if keys.is_empty() || self.schema.primary_key.is_empty() {
             return Ok(());
         }
-        if self.draft.is_none() {
-            self.draft = Some(self.told(self.folder.draft())?);
-        }
         let added = self.add_gone(keys, at);
         self.told(added)
+    }
+
+    fn compact(&mut self) -> Result<Option<Compacted>, TargetError> {
+        compact::compact(self).map(Some)
     }
 
     fn publish(&mut self, checkpoint: &Checkpoint) -> Result<(), TargetError> {
@@ -401,6 +405,13 @@ impl Target for JsonlTarget {
         (self.load, self.seen) = (Load::Merge, Seen::default());
         Ok(())
     }
+}
+
+/// The columns of a row that says that its key is gone.
+fn gone(schema: &Schema) -> Schema {
+    let key = schema.primary_key.iter().map(|&index| schema.columns[index].clone());
+    let columns: Vec<Column> = key.map(|key| Column { origin: Origin::Field, ..key }).collect();
+    Schema { primary_key: (0..columns.len()).collect(), columns, newest_by: Vec::new() }
 }
 
 #[cfg(test)]

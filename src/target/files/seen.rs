@@ -1,9 +1,9 @@
 //! Each key once in a full copy, though overlapping pages repeat rows.
 //!
-//! Lines that are written stay, so the first copy of a record wins, unless a later
-//! one is greater by `newest_by`: that one is written too, and the earlier line is
+//! Rows that are written stay, so the first copy of a record wins, unless a later
+//! one is greater by `newest_by`: that one is written too, and the earlier row is
 //! left out when the copy is published. A key costs some 60 bytes of memory while
-//! the copy lasts. It reads rows and keeps numbers of lines; files are not its own.
+//! the copy lasts. It reads rows and keeps their places; files are not its own.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hasher};
@@ -12,6 +12,7 @@ use crate::record::batch::Row;
 use crate::record::repair::Repairs;
 use crate::record::value::Value;
 use crate::schema::Schema;
+use crate::target::files::page::At;
 
 /// The values that `newest_by` compares, as numbers; the first two columns decide.
 type Rank = [i64; 2];
@@ -20,7 +21,7 @@ type Rank = [i64; 2];
 #[derive(Debug, Clone, Copy)]
 struct Held {
     rank: Rank,
-    line: u64,
+    at: At,
 }
 
 /// What a row is to the rows before it.
@@ -28,49 +29,57 @@ struct Held {
 pub(super) enum Meeting {
     /// Its key was not there.
     New,
-    /// It replaces the line with its key.
+    /// It replaces the row with its key.
     Newer,
     /// Its key is there; it is not to be written.
     Known,
+}
+
+/// What is remembered of a row once it is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim {
+    /// Nothing where records have no key.
+    key: Option<u128>,
+    rank: Rank,
 }
 
 /// The keys of a copy in hand.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     keys: HashMap<u128, Held>,
-    /// Lines, counted over all files of the copy, that a newer one replaces.
-    superseded: BTreeSet<u64>,
-    lines: u64,
+    /// Rows that a newer one replaces; files are counted over the copy.
+    superseded: BTreeSet<At>,
     /// What the open page changed, to be taken back if it is abandoned.
     page: Vec<(u128, Option<Held>)>,
-    page_from: u64,
 }
 
 impl Seen {
-    /// Judges a row; one that is not [`Meeting::Known`] is the next line.
-    pub(super) fn meet(&mut self, row: &Row<'_>, schema: &Schema) -> Meeting {
-        let held = Held { rank: rank(row, schema), line: self.lines };
+    /// Judges a row.
+    pub(super) fn judge(&self, row: &Row<'_>, schema: &Schema) -> (Meeting, Claim) {
+        let rank = rank(row, schema);
         if schema.primary_key.is_empty() {
-            self.lines += 1;
-            return Meeting::New;
+            return (Meeting::New, Claim { key: None, rank });
         }
         let key = hash(&row.key());
-        let before = self.keys.get(&key).copied();
-        match before {
-            Some(before) if before.rank >= held.rank => return Meeting::Known,
-            Some(before) => self.superseded.insert(before.line),
-            None => false,
+        let meeting = match self.keys.get(&key) {
+            None => Meeting::New,
+            Some(before) if before.rank >= rank => Meeting::Known,
+            Some(_) => Meeting::Newer,
         };
-        self.keys.insert(key, held);
+        (meeting, Claim { key: Some(key), rank })
+    }
+
+    /// A row that was judged not to be known is written.
+    pub(super) fn hold(&mut self, Claim { key, rank }: Claim, at: At) {
+        let Some(key) = key else { return };
+        let before = self.keys.insert(key, Held { rank, at });
+        self.superseded.extend(before.map(|before| before.at));
         self.page.push((key, before));
-        self.lines += 1;
-        if before.is_some() { Meeting::Newer } else { Meeting::New }
     }
 
     /// The open page is durable.
     pub(super) fn keep_page(&mut self) {
         self.page.clear();
-        self.page_from = self.lines;
     }
 
     /// Forgets the open page.
@@ -78,7 +87,7 @@ impl Seen {
         for (key, before) in self.page.drain(..).rev() {
             match before {
                 Some(before) => {
-                    self.superseded.remove(&before.line);
+                    self.superseded.remove(&before.at);
                     self.keys.insert(key, before);
                 }
                 None => {
@@ -86,12 +95,12 @@ impl Seen {
                 }
             }
         }
-        self.lines = self.page_from;
     }
 
-    /// The lines to leave out of a file whose first line is the `from`-th, counted in the file.
-    pub(super) fn superseded_in(&self, from: u64, rows: u64) -> BTreeSet<u64> {
-        self.superseded.range(from..from + rows).map(|line| line - from).collect()
+    /// The rows to leave out of a file of the copy.
+    pub(super) fn superseded_in(&self, file: u32) -> BTreeSet<u32> {
+        let first = At { file, row: 0 };
+        self.superseded.range(first..=At { file, row: u32::MAX }).map(|at| at.row).collect()
     }
 }
 

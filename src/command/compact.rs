@@ -1,0 +1,40 @@
+//! `hogline compact`: makes many files few, with each key once.
+
+use crate::cli::CompactArgs;
+use crate::command::run::{self, Options};
+use crate::config::{Connections, Mode};
+use crate::error::{Exit, Failure};
+use crate::report;
+
+/// Compacts the folders of the streams of the file that was named. PostHog is not asked.
+pub(super) fn compact(args: &CompactArgs) -> Result<Exit, Failure> {
+    let here = run::working_folder()?;
+    let connections = Connections::load(&here)?;
+    let options = Options {
+        streams: args.streams.clone(),
+        // However it was loaded: what is there is compacted.
+        mode: Some(Mode::Incremental),
+        ..Options::default()
+    };
+    let state = run::state_path(&args.replication, args.state.as_deref());
+    let plan = run::plan(&args.replication, &connections, &here, &options, &state)?;
+    let Some(plan) = plan else { return Ok(Exit::Complete) };
+    let mut lines = Vec::new();
+    for mut job in run::prepared(&plan)? {
+        let (stream, object) = job.name();
+        let compacted = job.target.compact();
+        let compacted = compacted.map_err(|err| Failure::of_target(&stream, &err))?;
+        let Some(compacted) = compacted else { return Err(not_files(&object)) };
+        lines.push((stream, compacted));
+    }
+    report::print(&report::compaction(&lines));
+    Ok(Exit::Complete)
+}
+
+fn not_files(object: &str) -> Failure {
+    Failure::usage(
+        "there is nothing to compact",
+        format!("{object} is a table, in which each key stands once anyway"),
+        "compact is for replications into files",
+    )
+}

@@ -1,0 +1,185 @@
+//! What a replication says of files: `target_options: { format: csv, compression: gzip }`.
+//!
+//! [`TargetOptions`] is what was written, where; [`FileFormat`] is what it amounts to and
+//! cannot be wrong. A file's name ends with its format, so a name tells how it is read.
+
+use super::complaint::{At, Complaints};
+use super::fields::Fields;
+use super::node::Node;
+
+/// What Sling can say of a target and we cannot.
+const SLING_OPTIONS: [&str; 21] = [
+    "add_new_columns",
+    "adjust_column_type",
+    "batch_limit",
+    "column_casing",
+    "column_typing",
+    "concurrency",
+    "datetime_format",
+    "delete_missing",
+    "delimiter",
+    "direct_insert",
+    "file_max_bytes",
+    "file_max_rows",
+    "header",
+    "ignore_existing",
+    "max_decimals",
+    "post_sql",
+    "pre_sql",
+    "table_ddl",
+    "table_keys",
+    "table_tmp",
+    "use_bulk",
+];
+
+/// How a text file is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// As `gzip` does.
+    Gzip,
+    /// As `zstd` does.
+    Zstd,
+}
+
+impl Compression {
+    /// Every choice by its name.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("none", Self::None), ("gzip", Self::Gzip), ("zstd", Self::Zstd)];
+
+    /// What it adds to a file's name.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+        }
+    }
+}
+
+/// How the rows of a file are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    /// A JSON object a line.
+    Jsonl(Compression),
+    /// Comma-separated values below a header.
+    Csv(Compression),
+    /// Columns, packed inside.
+    Parquet,
+}
+
+impl Default for FileFormat {
+    fn default() -> Self {
+        Self::Jsonl(Compression::None)
+    }
+}
+
+impl FileFormat {
+    /// Every format there is.
+    pub const ALL: [Self; 7] = [
+        Self::Jsonl(Compression::None),
+        Self::Jsonl(Compression::Gzip),
+        Self::Jsonl(Compression::Zstd),
+        Self::Csv(Compression::None),
+        Self::Csv(Compression::Gzip),
+        Self::Csv(Compression::Zstd),
+        Self::Parquet,
+    ];
+
+    /// How the names of its files end: `.csv.gz`.
+    pub fn suffix(self) -> String {
+        match self {
+            Self::Jsonl(compression) => format!(".jsonl{}", compression.suffix()),
+            Self::Csv(compression) => format!(".csv{}", compression.suffix()),
+            Self::Parquet => ".parquet".to_owned(),
+        }
+    }
+
+    /// The format of the file that has this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| name.ends_with(&format.suffix()))
+    }
+}
+
+/// The word for a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Jsonl,
+    Csv,
+    Parquet,
+}
+
+impl Format {
+    /// Every choice by its name; Sling's users say `jsonlines`.
+    const ALL: [(&'static str, Self); 4] = [
+        ("jsonl", Self::Jsonl),
+        ("csv", Self::Csv),
+        ("parquet", Self::Parquet),
+        ("jsonlines", Self::Jsonl),
+    ];
+}
+
+/// What was written of a target, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct TargetOptions {
+    format: Option<Format>,
+    compression: Option<Compression>,
+    at: Option<(At, String)>,
+}
+
+impl TargetOptions {
+    pub(super) fn read(node: &Node, path: &str, complaints: &Complaints) -> Self {
+        let mut fields = Fields::of(node, path, complaints);
+        let options = Self {
+            format: fields.opt_choice("format", "format", &Format::ALL),
+            compression: fields.opt_choice("compression", "compression", &Compression::ALL),
+            at: Some((node.at, path.to_owned())),
+        };
+        fields.refuse(&SLING_OPTIONS, super::replication::refuse_sling);
+        fields.finish();
+        options
+    }
+
+    /// These options, and the defaults' where these are silent.
+    pub(super) fn or(self, defaults: Option<&Self>) -> Self {
+        let Some(defaults) = defaults else { return self };
+        Self {
+            format: self.format.or(defaults.format),
+            compression: self.compression.or(defaults.compression),
+            at: self.at.or_else(|| defaults.at.clone()),
+        }
+    }
+
+    /// The format they amount to; nothing where nothing is said.
+    pub(super) fn settle(&self, complaints: &Complaints) -> Option<FileFormat> {
+        let compression = self.compression.unwrap_or_default();
+        let format = self.format.or(self.compression.map(|_| Format::Jsonl))?;
+        // `zstd` is what Parquet files have inside.
+        let is_other = self.compression.is_some_and(|compression| compression != Compression::Zstd);
+        if let (Format::Parquet, true, Some((at, path))) = (format, is_other, &self.at) {
+            let message = "Parquet files are always packed inside, with zstd: leave compression out, or say zstd";
+            complaints.add(*at, path, message);
+        }
+        Some(match format {
+            Format::Jsonl => FileFormat::Jsonl(compression),
+            Format::Csv => FileFormat::Csv(compression),
+            Format::Parquet => FileFormat::Parquet,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_file_tells_its_format() {
+        for format in FileFormat::ALL {
+            assert_eq!(FileFormat::of_name(&format!("a{}", format.suffix())), Some(format));
+        }
+        assert_eq!(FileFormat::of_name("events.csv.bz2"), None);
+        assert_eq!(FileFormat::of_name("notes.txt"), None);
+    }
+}

@@ -1,0 +1,316 @@
+//! What a replication file may say, and what is told where it is wrong.
+
+use super::*;
+use crate::config::Compression;
+
+const KNOWN: [&str; 5] =
+    ["projects", "persons", "events", "event_definitions", "property_definitions"];
+
+const ALL: &str = "projects persons events cohorts feature_flags insights annotations actions \
+                   session_recordings event_definitions property_definitions";
+
+/// What must run as it stands.
+const ISSUE: &str = "\
+source: POSTHOG
+target: MY_POSTGRES        # here: any configured target
+defaults: { mode: full-refresh, object: posthog.{stream_name} }
+streams: { projects: , persons: , events: { mode: incremental }, cohorts: , feature_flags: , insights: , annotations: { mode: incremental }, actions: , session_recordings: { mode: incremental }, event_definitions: , property_definitions: }
+";
+
+fn parse_all(source: &str) -> Replication {
+    let known: Vec<String> = ALL.split(' ').map(str::to_owned).collect();
+    Replication::parse(source, Path::new("r.yaml"), &known, &Environment::new()).unwrap()
+}
+
+fn parse(source: &str) -> Result<Replication, ConfigError> {
+    let known: Vec<String> = KNOWN.map(str::to_owned).into();
+    let environment = [("DB".to_owned(), "sqlite://x.db".to_owned())].into();
+    Replication::parse(source, Path::new("r.yaml"), &known, &environment)
+}
+
+/// The complaints alone, without the lines they quote.
+fn refused(source: &str) -> String {
+    let error = parse(source).unwrap_err();
+    let lines = error.complaints.iter().map(|complaint| match complaint.at {
+        Some(at) => format!("{}:{}: {complaint}", at.line, at.col),
+        None => complaint.to_string(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn streams(streams: &str) -> Vec<StreamConfig> {
+    parse(&format!("source: S\ntarget: T\nstreams: {streams}\n")).unwrap().streams
+}
+
+#[test]
+fn the_replication_of_the_issue_runs_as_it_stands() {
+    let replication = parse_all(ISSUE);
+
+    assert_eq!(replication.source, "POSTHOG");
+    assert_eq!(replication.target, "MY_POSTGRES");
+    let told: Vec<_> = replication.streams.iter().map(|s| (&s.name, &s.object, s.mode)).collect();
+    let expected: Vec<_> = ALL.split(' ').map(|name| (name, format!("posthog.{name}"))).collect();
+    assert_eq!(told.len(), 11);
+    for ((name, object, mode), (known, expected)) in told.into_iter().zip(&expected) {
+        let incremental = ["events", "annotations", "session_recordings"];
+        assert_eq!((name.as_str(), object), (*known, expected));
+        assert_eq!(mode == Mode::Incremental, incremental.contains(&name.as_str()), "{name}");
+    }
+}
+
+#[test]
+fn the_example_is_the_same_replication_into_sqlite() {
+    let example = parse_all(include_str!("../../../replication.example.yaml"));
+
+    assert_eq!(
+        (example.source.as_str(), example.target.as_str()),
+        ("POSTHOG", "sqlite://posthog.db")
+    );
+    let told = |s: &StreamConfig| format!("{} {} {}", s.name, s.mode, s.object);
+    let of_issue = parse_all(ISSUE);
+    let [ours, issues] =
+        [example, of_issue].map(|r| r.streams.iter().map(told).collect::<Vec<_>>());
+    assert_eq!(ours, issues);
+}
+
+#[test]
+fn a_stream_says_what_the_defaults_do_not() {
+    let source = "source: S\ntarget: ${DB}\n\
+        defaults: { mode: incremental, object: a.{stream_name}, lookback: 3d, select: 'x, -y' }\n\
+        streams:\n  events: { mode: backfill, select: [z], primary_key: id, lookback: }\n  persons:\n\
+                \x20   primary_key: [a, b]\n    update_key: c\n    object: '{source_name}/{target_name}'\n";
+
+    let replication = parse(source).unwrap();
+
+    assert_eq!(replication.target, "sqlite://x.db");
+    let three_days = Some(Duration::from_secs(3 * 86_400));
+    let events = StreamConfig {
+        name: "events".into(),
+        at: At { line: 5, col: 3 },
+        mode: Mode::Backfill,
+        object: "a.events".into(),
+        by_date: false,
+        format: None,
+        select: vec!["z".into()],
+        primary_key: Some(vec!["id".into()]),
+        update_key: None,
+        lookback: three_days,
+        delete_missing: None,
+        columns: Vec::new(),
+        flatten: None,
+    };
+    let persons = StreamConfig {
+        name: "persons".into(),
+        at: At { line: 6, col: 3 },
+        mode: Mode::Incremental,
+        object: "S/sqlite://x.db".into(),
+        by_date: false,
+        format: None,
+        select: vec!["x".into(), "-y".into()],
+        primary_key: Some(vec!["a".into(), "b".into()]),
+        update_key: Some("c".into()),
+        lookback: three_days,
+        delete_missing: None,
+        columns: Vec::new(),
+        flatten: None,
+    };
+    assert_eq!(replication.streams, [events, persons]);
+}
+
+#[test]
+fn a_stream_says_what_becomes_of_rows_that_are_gone() {
+    let source = "source: S\ntarget: T\ndefaults: { delete_missing: soft }\n\
+        streams: { events: , persons: { delete_missing: hard } }\n";
+    let told: Vec<_> =
+        parse(source).unwrap().streams.iter().map(|stream| stream.delete_missing).collect();
+    assert_eq!(told, [Some(DeleteMissing::Soft), Some(DeleteMissing::Hard)]);
+
+    let wrong = "source: S\ntarget: T\nstreams: { events: { delete_missing: sofd } }\n";
+    assert_eq!(
+        refused(wrong),
+        "3:38: streams.events.delete_missing: unknown choice \"sofd\", did you mean \"soft\"?"
+    );
+}
+
+#[test]
+fn a_stream_says_how_its_files_are_written() {
+    let told = |options: &str, events: &str| {
+        let source = format!(
+            "source: S\ntarget: T\ndefaults: {{ target_options: {options} }}\n\
+             streams: {{ events: {events} }}\n"
+        );
+        parse(&source).unwrap().streams[0].format
+    };
+    for (options, events, format) in [
+        ("", "", None),
+        ("{ format: csv, compression: gzip }", "", Some(FileFormat::Csv(Compression::Gzip))),
+        (
+            "{ compression: gzip }",
+            "{ target_options: { compression: zstd } }",
+            Some(FileFormat::Jsonl(Compression::Zstd)),
+        ),
+        (
+            "{ format: csv, compression: zstd }",
+            "{ target_options: { format: parquet } }",
+            Some(FileFormat::Parquet),
+        ),
+    ] {
+        assert_eq!(told(options, events), format, "{options} {events}");
+    }
+
+    let wrong = "source: S\ntarget: T\ndefaults: { target_options: { formt: csv, header: no } }\n\
+        streams:\n  events: { target_options: { format: parquet, compression: gzip } }\n  \
+        persons: { target_options: { format: avro } }\n";
+    assert_eq!(
+        refused(wrong),
+        "3:31: defaults.target_options: unknown key \"formt\", did you mean \"format\"?\n\
+         3:43: defaults.target_options: Sling's \"header\" is not supported by hogline yet\n\
+         5:29: streams.events.target_options: Parquet files are always packed inside, with \
+         zstd: leave compression out, or say zstd\n\
+         6:40: streams.persons.target_options.format: unknown format \"avro\", known: jsonl, \
+         csv, parquet, jsonlines"
+    );
+}
+
+#[test]
+fn an_object_may_be_divided_by_date() {
+    let streams = streams(
+        "{ events: { object: posthog.events/{part_date} }, persons: { object: posthog.persons } }",
+    );
+    let told: Vec<_> =
+        streams.iter().map(|stream| (stream.object.as_str(), stream.by_date)).collect();
+    assert_eq!(told, [("posthog.events", true), ("posthog.persons", false)]);
+
+    let comes_last = "{part_date} comes last, as in posthog.events/{part_date}";
+    for object in ["{part_date}/events", "events.{part_date}", "x/{part_date}/{part_date}"] {
+        let source =
+            format!("source: S\ntarget: T\nstreams: {{ events: {{ object: '{object}' }} }}\n");
+        assert_eq!(refused(&source), format!("3:30: streams.events.object: {comes_last}"));
+    }
+}
+
+#[test]
+fn wildcards_mean_what_no_other_entry_names() {
+    let names = |text: &str| -> Vec<String> {
+        let told = |s: StreamConfig| format!("{} {}", s.name, s.mode);
+        streams(text).into_iter().map(told).collect()
+    };
+
+    assert_eq!(
+        names("{ '*_definitions': { mode: truncate }, events: , '*': { mode: incremental } }"),
+        [
+            "event_definitions truncate",
+            "property_definitions truncate",
+            "events full-refresh",
+            "projects incremental",
+            "persons incremental"
+        ]
+    );
+    assert_eq!(names("{ '*': , events: { disabled: true }, 'p*': { disabled: true } }").len(), 4);
+    assert_eq!(
+        names("{ 'p*': { disabled: true }, '*': , events: { disabled: true } }"),
+        ["event_definitions full-refresh"]
+    );
+    assert_eq!(names("{ 'e*t*': }"), ["events full-refresh", "event_definitions full-refresh"]);
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let source = "\
+sorce: S
+target: T
+env: {}
+defaults: { mode: incrementl, columns: {} }
+streams:
+  evnts:
+  persons: { mod: truncate, object: {stream_name}, lookback: 3 }
+  projects: { mode: snapshot, disabled: maybe, select: [a, ''] }
+  'x*':
+";
+
+    assert_eq!(
+        refused(source),
+        "1:1: missing key \"source\"\n\
+         1:1: unknown key \"sorce\", did you mean \"source\"?\n\
+         3:1: Sling's \"env\" is not supported by hogline yet\n\
+         4:19: defaults.mode: unknown mode \"incrementl\", did you mean \"incremental\"?\n\
+         4:31: defaults: Sling's \"columns\" is not supported by hogline yet\n\
+         6:3: streams: unknown stream \"evnts\", did you mean \"events\"?\n\
+         7:14: streams.persons: unknown key \"mod\", did you mean \"mode\"?\n\
+         7:37: streams.persons.object: expected text, found a map; \
+         braces at the start need quotes: \"{stream_name}\"\n\
+         7:62: streams.persons.lookback: \
+         expected a duration like 30s, 10m, 2h or 3d, found \"3\"\n\
+         8:21: streams.projects.mode: mode \"snapshot\" is not supported by hogline yet\n\
+         8:41: streams.projects.disabled: expected true or false, found \"maybe\"\n\
+         8:56: streams.projects.select: an empty name\n\
+         9:3: streams: no stream matches \"x*\""
+    );
+}
+
+#[test]
+fn each_complaint_has_its_words() {
+    for (source, expected) in [
+        (
+            "",
+            "1:1: missing key \"source\"\n1:1: missing key \"target\"\n1:1: missing key \"streams\"",
+        ),
+        ("[]", "1:1: expected a map of keys and values, found a list"),
+        ("{ source: '', target: T, streams: { events: } }", "1:11: source: must not be empty"),
+        ("{ source: S, target: T, streams: {} }", "1:34: streams: names no stream"),
+        (
+            "{ source: S, target: T, streams: [events] }",
+            "1:34: streams: expected a map with a key for each stream, found a list",
+        ),
+        (
+            "{ source: ${GONE}, target: T, streams: { events: } }",
+            "1:11: source: environment variable GONE is not set",
+        ),
+        (
+            "{ source: S, target: T, defaults: { object: a.{stream} }, streams: { '*': } }",
+            "1:45: defaults.object: unknown variable \"{stream}\", \
+             known: stream_name, source_name, target_name, part_date",
+        ),
+        (
+            "{ source: S, target: T, streams: { events: { object: t }, persons: { object: t } } }",
+            "1:59: streams.persons.object: \"t\" is already the object of streams.events",
+        ),
+        (
+            "{ source: S, target: T, streams: { events: , events: } }",
+            "1:46: key \"events\" is given twice, first in line 1",
+        ),
+    ] {
+        assert_eq!(refused(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn an_error_shows_the_file_and_the_line() {
+    let source = "source: S\ntarget: T\nstreams:\n  events:\n    mod: incremental\n";
+
+    assert_eq!(
+        parse(source).unwrap_err().to_string(),
+        "r.yaml:5:5: streams.events: unknown key \"mod\", did you mean \"mode\"?\n  \
+         5 |     mod: incremental\n    |     ^"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Replication::load(Path::new("/no/r.yaml"), &[], &Environment::new());
+
+    let told = error.unwrap_err().to_string();
+    assert_eq!(told, "/no/r.yaml: cannot be read: No such file or directory (os error 2)");
+}
+
+#[test]
+fn the_source_is_known_before_the_registry() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.yaml");
+    std::fs::write(&path, "source: ${DB}\nstreams: wrong\n").unwrap();
+    let environment = [("DB".to_owned(), "POSTHOG".to_owned())].into();
+
+    let source = Replication::source_of(&path, &environment);
+
+    assert_eq!(source, Ok(Some("POSTHOG".to_owned())));
+}

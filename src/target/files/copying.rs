@@ -1,0 +1,114 @@
+//! A full copy in hand: taken up again, and shown to readers.
+//!
+//! It grows in hidden files, and each key stands in it once: rows that a newer one replaced
+//! are left out when it is shown. Its files get the names that readers see one after the
+//! other, and one replacement of the manifest lists them instead of the old ones; a run
+//! that dies between finds what it had shown and hides it again.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use crate::checkpoint::Checkpoint;
+use crate::record::repair::Repairs;
+use crate::target::Layout;
+use crate::target::files::folder::shown;
+use crate::target::files::manifest::Listed;
+use crate::target::files::page::{At, Page};
+use crate::target::files::seen::Meeting;
+use crate::target::files::shape::stored;
+use crate::target::files::{FilesTarget, format};
+
+impl FilesTarget {
+    /// Whether an unfinished copy is there that can be gone on with.
+    pub(super) fn can_resume(&self) -> bool {
+        let copying = self.manifest.copying.as_ref();
+        copying.is_some_and(|files| files.iter().all(|listed| listed.fits(self.layout)))
+    }
+
+    /// Hides what a broken-off [`Target::publish`] had shown, and finds the keys of the copy.
+    pub(super) fn resume(&mut self) -> io::Result<()> {
+        let copying = self.manifest.copying.clone().unwrap_or_default();
+        for (file, listed) in (0..).zip(&copying) {
+            let shown = shown(&listed.name);
+            if !self.folder.path.join(&listed.name).exists() && !self.manifest.lists(&shown) {
+                self.folder.rename(&shown, &listed.name)?;
+                crash_point!("a shown file hidden again");
+            }
+            let (seen, schema) = (&mut self.seen, &Arc::new(stored(&self.schema)));
+            let mut rows = 0;
+            let path = self.folder.path.join(&listed.name);
+            format::read(&path, schema, false, &mut |batch| {
+                for row in batch.rows() {
+                    let (meeting, claim) = seen.judge(&row, batch.schema());
+                    if meeting != Meeting::Known {
+                        seen.hold(claim, At { file, row: rows });
+                    }
+                    rows += 1;
+                }
+                Ok(())
+            })?;
+        }
+        self.seen.keep_page();
+        Ok(())
+    }
+
+    /// The finished copy's files under the names that readers see, each key once.
+    fn show_copy(&mut self, copying: Vec<Listed>) -> io::Result<Vec<Listed>> {
+        let mut files = Vec::new();
+        for (file, listed) in (0..).zip(copying) {
+            let gone = self.seen.superseded_in(file);
+            let name = shown(&listed.name);
+            if gone.is_empty() {
+                self.folder.rename(&listed.name, &name)?;
+                crash_point!("a file of the copy shown");
+                self.folder.sync_part_of(&name)?;
+                files.push(Listed { name, ..listed });
+            } else {
+                files.extend(self.copy_without(&listed, &gone, &name)?);
+            }
+        }
+        self.folder.sync()?;
+        Ok(files)
+    }
+
+    /// A file of the copy without some of its rows; nothing where none is left.
+    fn copy_without(
+        &self,
+        listed: &Listed,
+        gone: &BTreeSet<u32>,
+        name: &str,
+    ) -> io::Result<Option<Listed>> {
+        let mut page = Page::new(&self.folder, Layout { by_date: false, ..self.layout });
+        let path = self.folder.path.join(&listed.name);
+        let mut number = 0;
+        format::read(&path, &Arc::new(stored(&self.schema)), true, &mut |batch| {
+            for row in batch.rows() {
+                if !gone.contains(&number) {
+                    page.put(&row, batch.schema(), None, &mut Repairs::default())?;
+                }
+                number += 1;
+            }
+            Ok(())
+        })?;
+        let sealed = page.seal(&mut |_| name.to_owned())?;
+        crash_point!("a file of the copy rewritten");
+        Ok(sealed.into_iter().next())
+    }
+
+    pub(super) fn finish(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
+        let mut next = self.next_manifest(checkpoint)?;
+        if self.is_copying() {
+            // Durable as a copy first: a crash while its files are shown one by one can
+            // then be told from files that nobody listed.
+            let shown = next.copying.clone().unwrap_or_default();
+            let mut before = next.clone();
+            before.checkpoint = self.manifest.checkpoint.clone();
+            self.folder.replace_manifest(&before)?;
+            next.files = self.show_copy(shown)?;
+            crash_point!("all of the copy shown");
+            next.copying = None;
+        }
+        self.establish(next)
+    }
+}

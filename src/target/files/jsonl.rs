@@ -1,0 +1,83 @@
+//! Rows as lines of JSON, and lines as rows again.
+
+use std::fs::File;
+use std::io::{self, BufRead, Write};
+use std::sync::Arc;
+
+use crate::config::Compression;
+use crate::record::batch::Row;
+use crate::record::repair::Repairs;
+use crate::target::files::format::{EachObject, RowWriter};
+use crate::target::files::pack::{Packed, unpack};
+use crate::target::files::shape::{SEQ, Shape};
+
+/// A file of lines.
+pub(super) struct JsonlWriter {
+    file: Packed,
+    shape: Arc<Shape>,
+    /// What stands before the value of each column: `,"name":`.
+    before: Vec<String>,
+    line: Vec<u8>,
+}
+
+impl JsonlWriter {
+    pub(super) fn new(file: File, compression: Compression, shape: Arc<Shape>) -> io::Result<Self> {
+        let name = |name: &str| format!(",{}:", serde_json::Value::from(name));
+        let before = shape.slots.iter().map(|slot| name(&slot.name)).collect();
+        Ok(Self { file: Packed::new(file, compression)?, shape, before, line: Vec::new() })
+    }
+}
+
+impl RowWriter for JsonlWriter {
+    fn add(&mut self, row: &Row<'_>, seq: Option<u64>, repairs: &mut Repairs) -> io::Result<()> {
+        let line = &mut self.line;
+        line.clear();
+        for (slot, before) in self.shape.slots.iter().zip(&self.before) {
+            line.extend_from_slice(before.as_bytes());
+            row.write_json(slot.index, repairs, line);
+        }
+        if let Some(seq) = seq {
+            line.extend_from_slice(format!(",\"{SEQ}\":{seq}").as_bytes());
+        }
+        match line.first_mut() {
+            Some(comma) => *comma = b'{',
+            None => line.push(b'{'),
+        }
+        line.push(b'}');
+        if line.contains(&b'\n') {
+            escape_newlines(line);
+        }
+        line.push(b'\n');
+        self.file.write_all(line)
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<File> {
+        self.file.finish()
+    }
+}
+
+/// A text may come with a raw newline in it, though JSON forbids that: it would be two lines.
+fn escape_newlines(line: &mut Vec<u8>) {
+    let text = std::mem::take(line);
+    for piece in text.split_inclusive(|&byte| byte == b'\n') {
+        match piece.strip_suffix(b"\n") {
+            Some(piece) => line.extend_from_slice(&[piece, b"\\n"].concat()),
+            None => line.extend_from_slice(piece),
+        }
+    }
+}
+
+/// Gives the lines of a file.
+pub(super) fn objects(
+    file: File,
+    compression: Compression,
+    each: &mut EachObject<'_>,
+) -> io::Result<()> {
+    let mut lines = unpack(file, compression)?;
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        each(&line)?;
+        line.clear();
+    }
+    Ok(())
+}
