@@ -20,6 +20,11 @@ pub(crate) fn ask() {
     IS_ASKED.send_replace(true);
 }
 
+/// Whether a stop was asked for.
+pub(crate) fn is_asked() -> bool {
+    *IS_ASKED.borrow()
+}
+
 /// What turns true once a stop is asked for.
 #[cfg(feature = "postgres")]
 pub(crate) fn heard() -> watch::Receiver<bool> {
@@ -36,7 +41,7 @@ pub(crate) fn wait_seconds<const SECONDS: u64>(tries: i32) -> bool {
 #[expect(clippy::disallowed_methods, reason = "on SQLite's own thread, and it hears a stop")]
 pub(crate) fn wait_for_lock(tries: i32, patience: Duration) -> bool {
     let is_over = LOOK * tries.unsigned_abs() > patience;
-    if is_over || *IS_ASKED.borrow() {
+    if is_over || is_asked() {
         return false;
     }
     // Most locks are held for milliseconds.

@@ -5,6 +5,7 @@ use crate::command::run::{self, Options};
 use crate::config::{Connections, Mode};
 use crate::error::{Exit, Failure};
 use crate::report;
+use crate::runner;
 
 /// Compacts the folders of the streams of the file that was named. PostHog is not asked.
 pub(super) fn compact(args: &CompactArgs) -> Result<Exit, Failure> {
@@ -23,7 +24,8 @@ pub(super) fn compact(args: &CompactArgs) -> Result<Exit, Failure> {
     for mut job in run::prepared(&plan)? {
         let (stream, object) = job.name();
         let compacted = job.target.compact();
-        let compacted = compacted.map_err(|err| Failure::of_target(&stream, &err))?;
+        let compacted = compacted.map_err(|err| Failure::of_target(&stream, &err));
+        let compacted = runner::unless_stopped(&plan.stop, "compacting", compacted)?;
         let Some(compacted) = compacted else { return Err(not_files(&object)) };
         lines.push((stream, compacted));
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::checkpoint::Checkpoint;
 use crate::record::batch::Batch;
 use crate::record::repair::Repairs;
+use crate::stop;
 use crate::target::files::FilesTarget;
 use crate::target::files::log::{Fields, Log};
 use crate::target::files::manifest::Listed;
@@ -69,6 +70,7 @@ fn rewrite(
     let everything = Scan::default();
     let mut log = Log::new(&target.schema, &everything).map_err(io::Error::other)?;
     for listed in &group {
+        unless_stopped()?;
         log.add(&target.folder.path.join(&listed.name))?;
     }
     let rows = put_rows(&mut target.page, &log)?;
@@ -90,6 +92,7 @@ fn put_rows(page: &mut Page, log: &Log) -> io::Result<u64> {
     let schema = Arc::new(log.schema());
     let mut rows = 0;
     log.each_row(&mut |seq, fields: &Fields| {
+        unless_stopped()?;
         rows += 1;
         let answer = format!("{{\"results\":[{}]}}", serde_json::to_string(fields)?);
         let batch = Batch::of_results(Arc::clone(&schema), &answer).map_err(io::Error::other)?;
@@ -97,4 +100,12 @@ fn put_rows(page: &mut Page, log: &Log) -> io::Result<u64> {
         batch.iter().flat_map(Batch::rows).try_for_each(put)
     })?;
     Ok(rows)
+}
+
+/// A large folder takes its time, and nothing is lost by leaving off.
+fn unless_stopped() -> io::Result<()> {
+    match stop::is_asked() {
+        true => Err(io::Error::other("the process was asked to stop")),
+        false => Ok(()),
+    }
 }
