@@ -31,7 +31,7 @@ const DATE_COMES_LAST: &str = "{part_date} comes last, as in posthog.events/{par
 const SLING_ROOT: [&str; 2] = ["env", "hooks"];
 
 /// What Sling can say of a stream and we cannot.
-const SLING_STREAM: [&str; 17] = [
+const SLING_STREAM: [&str; 16] = [
     "change_capture_options",
     "description",
     "files",

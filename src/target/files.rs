@@ -411,7 +411,7 @@ impl Target for FilesTarget {
 fn gone(schema: &Schema) -> Schema {
     let key = schema.primary_key.iter().map(|&index| schema.columns[index].clone());
     let columns: Vec<Column> = key.map(|key| Column { origin: Origin::Field, ..key }).collect();
-    Schema { primary_key: (0..columns.len()).collect(), columns, newest_by: Vec::new() }
+    Schema { primary_key: (0..columns.len()).collect(), columns, ..Schema::default() }
 }
 
 #[cfg(test)]

@@ -153,7 +153,10 @@ fn told(err: ParquetError) -> io::Error {
 
 fn type_of(kind: ColumnType) -> DataType {
     match kind {
-        ColumnType::Uuid | ColumnType::Text | ColumnType::Json => DataType::Utf8,
+        // Exact digits fit no number of a size that is fixed beforehand.
+        ColumnType::Uuid | ColumnType::Text | ColumnType::Json | ColumnType::Numeric => {
+            DataType::Utf8
+        }
         ColumnType::Bool => DataType::Boolean,
         ColumnType::Bigint => DataType::Int64,
         ColumnType::Double => DataType::Float64,
@@ -175,7 +178,7 @@ enum Column {
 impl Column {
     fn new(kind: ColumnType) -> Self {
         match kind {
-            ColumnType::Uuid | ColumnType::Text | ColumnType::Json => {
+            ColumnType::Uuid | ColumnType::Text | ColumnType::Json | ColumnType::Numeric => {
                 Self::Text(StringBuilder::new())
             }
             ColumnType::Bool => Self::Truth(BooleanBuilder::new()),
