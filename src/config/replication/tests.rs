@@ -220,7 +220,7 @@ fn everything_wrong_is_told_at_once() {
 sorce: S
 target: T
 env: {}
-defaults: { mode: incrementl, columns: {} }
+defaults: { mode: incrementl, transforms: {} }
 streams:
   evnts:
   persons: { mod: truncate, object: {stream_name}, lookback: 3 }
@@ -234,7 +234,7 @@ streams:
          1:1: unknown key \"sorce\", did you mean \"source\"?\n\
          3:1: Sling's \"env\" is not supported by hogline yet\n\
          4:19: defaults.mode: unknown mode \"incrementl\", did you mean \"incremental\"?\n\
-         4:31: defaults: Sling's \"columns\" is not supported by hogline yet\n\
+         4:31: defaults: Sling's \"transforms\" is not supported by hogline yet\n\
          6:3: streams: unknown stream \"evnts\", did you mean \"events\"?\n\
          7:14: streams.persons: unknown key \"mod\", did you mean \"mode\"?\n\
          7:37: streams.persons.object: expected text, found a map; \

@@ -142,9 +142,12 @@ async fn check_kind(client: &Client, table: &Table) -> Result<(), Fault> {
     match table::kind_of(client, table).await?.as_deref() {
         None | Some("r" | "p") => Ok(()),
         Some(kind) => {
-            let kind = if matches!(kind, "v" | "m") { "a view" } else { "something else" };
-            let hint = format!("name another object for this stream, or drop {kind}");
-            Err(Fault::Refused(format!("this name belongs to {kind}"), hint))
+            let kind = if matches!(kind, "v" | "m") { "view" } else { "relation" };
+            let hint = format!(
+                "restore the table in its place, or drop the {kind} and begin anew with \
+                 `hogline state reset`, or name another object for this stream"
+            );
+            Err(Fault::Refused(format!("this name belongs to a {kind} that is no table"), hint))
         }
     }
 }

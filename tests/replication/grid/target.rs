@@ -41,7 +41,9 @@ fn a_database_that_another_program_harmed_is_never_filled_up_from_the_cursor() {
             "CREATE TABLE t AS SELECT 1 AS other FROM {table}; DROP TABLE {table}; ALTER TABLE t RENAME TO {table}",
         ),
         sql("column dropped", "ALTER TABLE {table} DROP COLUMN {column}"),
-        sql("all tables dropped but the checkpoints", "DROP TABLE {table}; VACUUM"),
+        harmed("all tables dropped but the checkpoints", &["sqlite"], |p| {
+            change(p, "DROP TABLE {table}; VACUUM");
+        }),
         harmed("database deleted", &["sqlite"], remove_database),
         harmed("database restored from an older copy", &["sqlite"], restored_from_an_older_copy),
         bytes("database overwritten with noise", |path| overwrite(path, 0)),
@@ -277,15 +279,17 @@ fn spelt(database: &Connection, sql: &str) -> String {
 
 fn spelt_in(database: &Database, sql: &str) -> String {
     let name = "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'posthog'::regnamespace
-                AND c.relkind IN ('r', 'v') AND c.relname !~ '^_' AND c.relname <> 't'";
-    let table = format!("posthog.{}", database.sql(name)[0]);
+                AND c.relkind IN ('r', 'v') AND c.relname !~ '^_' AND c.relname NOT IN ('t', 'mine')";
+    let table = database.sql(name).remove(0);
     let last = format!(
-        "SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'posthog.{table}'::regclass AND attnum > 0 AND NOT attisdropped
          AND attnum <> ALL (SELECT unnest(conkey) FROM pg_constraint WHERE conrelid = attrelid) ORDER BY attnum LIMIT 1 OFFSET 1"
     );
     let column = database.sql(&last).into_iter().next().unwrap_or_default();
     let row = "(ctid::text::point)[0] * 100 + (ctid::text::point)[1]";
-    sql.replace("{table}", &table).replace("{row}", row).replace("{column}", &column)
+    let sql = sql.replace("{table}", &table).replace("{row}", row).replace("{column}", &column);
+    let sql = sql.replace("sqlite_schema WHERE name", "pg_class WHERE relname");
+    format!("SET ROLE loader; SET search_path = posthog; {sql}")
 }
 
 fn remove_database(project: &Project) {
