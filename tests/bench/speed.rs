@@ -86,10 +86,12 @@ struct Ran {
 impl Bench<'_> {
     /// The targets beside JSON lines.
     fn targets(&self) -> Vec<(String, String)> {
-        let mut targets = vec![("into SQLite".to_owned(), "sqlite://events.db".to_owned())];
-        #[cfg(feature = "postgres")]
-        targets.push(("into PostgreSQL (the client)".to_owned(), postgres_url()));
-        targets
+        let named = |name: &str, target: &str| (name.to_owned(), target.to_owned());
+        Vec::from([
+            named("into SQLite", "sqlite://events.db"),
+            #[cfg(feature = "postgres")]
+            named("into PostgreSQL (the client)", &postgres_url()),
+        ])
     }
 
     /// Replicates all events into a target that holds none.
