@@ -1,6 +1,6 @@
 //! What a replication says of files: `target_options: { format: csv, compression: gzip }`.
 //!
-//! [`TargetOptions`] is what was written, where; [`FileFormat`] is what it amounts to and
+//! `TargetOptions` is what was written, where; [`FileFormat`] is what it amounts to and
 //! cannot be wrong. A file's name ends with its format, so a name tells how it is read.
 
 use super::complaint::{At, Complaints};

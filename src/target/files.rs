@@ -10,7 +10,7 @@
 //! each key once, and is shown by one replacement of the manifest.
 //!
 //! Which files exist, and how they come and go, is [`folder`]'s; which rows go into which
-//! file is [`page`]'s; what is in a file is its [`format`]'s. All files of a folder have one
+//! file is [`page`]'s; what is in a file is its [`mod@format`]'s. All files of a folder have one
 //! format, or readers that go by the ends of names would see some of the rows: where another
 //! one is asked for, the old files have to be replaced or rewritten first.
 

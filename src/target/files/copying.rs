@@ -26,7 +26,7 @@ impl FilesTarget {
         copying.is_some_and(|files| files.iter().all(|listed| listed.fits(self.layout)))
     }
 
-    /// Hides what a broken-off [`Target::publish`] had shown, and finds the keys of the copy.
+    /// Hides what a broken-off `Target::publish` had shown, and finds the keys of the copy.
     pub(super) fn resume(&mut self) -> io::Result<()> {
         let copying = self.manifest.copying.clone().unwrap_or_default();
         for (file, listed) in (0..).zip(&copying) {
