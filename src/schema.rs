@@ -7,8 +7,6 @@
 //! another one; those of a [`Flatten`]ed column grow with the keys that records show, and
 //! their types only widen. This module knows no target's types.
 
-use serde::Deserialize;
-
 use crate::record::city;
 
 /// How the columns begin that targets add for themselves.
@@ -21,8 +19,7 @@ const LONGEST_NAME: usize = 63;
 const EXACT_DIGITS: usize = 15;
 
 /// The type a column is stored as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnType {
     /// A UUID in its text form.
     Uuid,
@@ -45,22 +42,22 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
-    /// Every type by the name that the registry, replications and `discover` use.
-    pub const ALL: [(&'static str, Self); 9] = [
-        ("uuid", Self::Uuid),
-        ("text", Self::Text),
-        ("bool", Self::Bool),
-        ("bigint", Self::Bigint),
-        ("numeric", Self::Numeric),
-        ("double", Self::Double),
-        ("timestamp", Self::Timestamp),
-        ("date", Self::Date),
-        ("json", Self::Json),
+    /// Every type.
+    pub const ALL: [Self; 9] = [
+        Self::Uuid,
+        Self::Text,
+        Self::Bool,
+        Self::Bigint,
+        Self::Numeric,
+        Self::Double,
+        Self::Timestamp,
+        Self::Date,
+        Self::Json,
     ];
 
     /// The type of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// The narrowest type of a JSON token; nothing for null, which is of any type.
@@ -88,7 +85,7 @@ impl ColumnType {
         }
     }
 
-    /// The name the registry and `discover` use.
+    /// The name that the registry, replications and `discover` use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Uuid => "uuid",
@@ -396,8 +393,9 @@ mod tests {
             assert_eq!(tokens[1..].iter().fold(first, widen).name(), expected, "{tokens:?}");
         }
         assert_eq!(ColumnType::of_token("null"), None);
-        for (name, kind) in ColumnType::ALL {
-            assert_eq!((ColumnType::named(name), kind.name()), (Some(kind), name));
-        }
+        let names =
+            ["uuid", "text", "bool", "bigint", "numeric", "double", "timestamp", "date", "json"];
+        assert_eq!(ColumnType::ALL.map(ColumnType::name), names);
+        assert_eq!(names.map(ColumnType::named), ColumnType::ALL.map(Some));
     }
 }

@@ -111,7 +111,8 @@ fn kind(node: &Node, path: &str, complaints: &Complaints) -> Option<ColumnType> 
         complaints.expected("a type, or a map with from and type", node, path);
         return None;
     };
-    let all: Vec<(&str, ColumnType)> = ColumnType::ALL.into_iter().chain(SLING_TYPES).collect();
+    let ours = ColumnType::ALL.map(|kind| (kind.name(), kind));
+    let all: Vec<(&str, ColumnType)> = ours.into_iter().chain(SLING_TYPES).collect();
     let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
     if found.is_none() {
         let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();

@@ -177,8 +177,7 @@ fn columns(fields: &mut Fields<'_, '_>) -> Vec<(String, ColumnSpec)> {
             (Some(kind), _) => ColumnSpec::Field(kind),
             (None, Some(other)) => ColumnSpec::DayOf(other.to_owned()),
             (None, None) => {
-                let known: Vec<&str> = ColumnType::ALL.iter().map(|(name, _)| *name).collect();
-                let known = known.join(", ");
+                let known = ColumnType::ALL.map(ColumnType::name).join(", ");
                 fields.complain("columns", format!("`{}` is no type; known: {known}", name.text));
                 continue;
             }
