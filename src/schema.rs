@@ -12,8 +12,8 @@ use crate::record::city;
 /// How the columns begin that targets add for themselves.
 const BOOKKEEPING: &str = "_hogline_";
 
-/// The longest name of a column that a key gives: PostgreSQL cuts what is longer.
-const LONGEST_NAME: usize = 63;
+/// The longest name that PostgreSQL does not cut, in bytes.
+pub(crate) const LONGEST_NAME: usize = 63;
 
 /// Integers of so many digits are exact in a 64-bit floating point number.
 const EXACT_DIGITS: usize = 15;
@@ -262,12 +262,7 @@ impl Schema {
         if plain.len() <= LONGEST_NAME && !key.is_empty() && is_free {
             return plain;
         }
-        let hash = format!("_{:016x}", city::hash64(key.as_bytes()));
-        let mut end = plain.len().min(LONGEST_NAME - hash.len());
-        while !plain.is_char_boundary(end) {
-            end -= 1;
-        }
-        format!("{}{hash}", &plain[..end])
+        hashed_name(&plain, city::hash64(key.as_bytes()))
     }
 
     /// Whether SQL would take a name for that of a column there is.
@@ -280,6 +275,16 @@ impl Schema {
         self.columns.push(Column { name, kind, origin });
         self.columns.len() - 1
     }
+}
+
+/// The beginning of a name and a hash, not longer than a name may be.
+pub(crate) fn hashed_name(name: &str, hash: u64) -> String {
+    let hash = format!("_{hash:016x}");
+    let mut end = name.len().min(LONGEST_NAME - hash.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{hash}", &name[..end])
 }
 
 /// How the names of columns begin that are keys of a flattened column.

@@ -4,10 +4,7 @@
 //! gets a hash of the whole behind it, the same every time. Two names never become one
 //! silently: [`collision`] tells before anything is made.
 
-use crate::schema::Schema;
-
-/// What PostgreSQL keeps of a name.
-const LONGEST: usize = 63;
+use crate::schema::{LONGEST_NAME, Schema, hashed_name};
 
 /// Columns that every table has, unseen.
 const SYSTEM: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
@@ -84,17 +81,12 @@ pub(super) fn collision(schema: &Schema) -> Option<(&str, &str)> {
 }
 
 fn shortened(name: &str) -> String {
-    if name.len() <= LONGEST { name.to_owned() } else { hashed(name) }
+    if name.len() <= LONGEST_NAME { name.to_owned() } else { hashed(name) }
 }
 
 /// The beginning of a name, and a hash of all of it.
 fn hashed(name: &str) -> String {
-    let hash = format!("_{:016x}", hash(name));
-    let mut end = name.len().min(LONGEST - hash.len());
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{hash}", &name[..end])
+    hashed_name(name, hash(name))
 }
 
 /// FNV-1a: simple, and the same in every version of every program.
