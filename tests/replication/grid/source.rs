@@ -129,6 +129,7 @@ fn all_run_well(scene: &Scene) {
 }
 
 /// A fault that stays: what it does, the code that a run ends with, and what it says.
+#[derive(Clone)]
 struct Lasting {
     mangle: Mangle,
     code: i32,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::{Answer, Lasting, Mangle, SHARE, Scene, all_run_well, last_on, mangle, try_all};
+use super::{Answer, Lasting, Mangle, SHARE, Scene, Sent, all_run_well, last_on, mangle, try_all};
 use crate::grid::{Fault, Ground, Tried};
 
 #[test]
@@ -273,21 +273,47 @@ fn astray(ground: &Ground) -> Tried {
             }
         })
     };
-    let range = match ground.paging {
-        "keyset" => "outside of the window",
-        _ => "outside of the range",
-    };
+    let range = "a row lies outside of the ";
     let no_time = if ground.paging == "keyset" { range } else { "a row has no time" };
-    let backwards = edit(|answer| rows(answer).reverse());
     let mut faults = vec![
         Lasting::new(6, range, time(json!("9999-12-31T23:59:59.999999Z"))),
         Lasting::new(6, "", time(json!("0001-01-01T00:00:00Z"))),
     ];
     if ground.paging != "cursor" {
-        // Of recordings either order will do, as long as it is one.
-        faults.push(Lasting::new(6, "order", backwards));
         faults.push(Lasting::new(6, no_time, time(Value::Null)));
         faults.push(Lasting::new(6, no_time, time(json!("soon"))));
     }
-    last_by_pages(ground, &faults)
+    let in_chunks: Vec<Lasting> = match ground.paging {
+        "keyset" => faults.iter().cloned().map(Lasting::sparing_counts).collect(),
+        _ => Vec::new(),
+    };
+    if ground.paging != "cursor" {
+        // Chunks have no order, and of recordings either will do, as long as it is one.
+        faults.push(Lasting::new(6, "order", edit(|answer| rows(answer).reverse())));
+    }
+    if ground.paging == "keyset" {
+        faults = faults.into_iter().map(Lasting::refusing_counts).collect();
+    }
+    last_by_pages(ground, &[in_chunks, faults].concat())
+}
+
+impl Lasting {
+    /// Strikes the records alone.
+    fn sparing_counts(self) -> Self {
+        self.on_counts(Answer::sent)
+    }
+
+    /// Strikes the records, and refuses to count: what is read in chunks is walked by key then.
+    fn refusing_counts(self) -> Self {
+        self.on_counts(|answer| Answer { status: 400, ..answer }.saying("{}").sent())
+    }
+
+    fn on_counts(self, counted: fn(Answer) -> Sent) -> Self {
+        let of_records = self.mangle;
+        let mangle: Mangle = Arc::new(move |asked, answer| match asked.body.contains("count()") {
+            true => counted(answer),
+            false => of_records(asked, answer),
+        });
+        Self { mangle, ..self }
+    }
 }
