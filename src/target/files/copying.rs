@@ -10,7 +10,9 @@ use std::io;
 use std::sync::Arc;
 
 use crate::checkpoint::Checkpoint;
+use crate::record::batch::{Batch, Row};
 use crate::record::repair::Repairs;
+use crate::schema::{Origin, Schema};
 use crate::target::Layout;
 use crate::target::files::folder::shown;
 use crate::target::files::manifest::Listed;
@@ -83,9 +85,11 @@ impl FilesTarget {
         let path = self.folder.path.join(&listed.name);
         let mut number = 0;
         format::read(&path, &Arc::new(stored(&self.schema)), true, &mut |batch| {
+            // All rows of a file have the same columns, and keep them.
+            let schema = batch.rows().next().map(|row| Arc::new(with_columns_of(&row, batch)));
             for row in batch.rows() {
-                if !gone.contains(&number) {
-                    page.put(&row, batch.schema(), None, &mut Repairs::default())?;
+                if let (Some(schema), false) = (&schema, gone.contains(&number)) {
+                    page.put(&row, schema, None, &mut Repairs::default())?;
                 }
                 number += 1;
             }
@@ -111,4 +115,15 @@ impl FilesTarget {
         }
         self.establish(next)
     }
+}
+
+/// A batch's schema, with those columns unknown that a row of it does not have.
+fn with_columns_of(row: &Row<'_>, batch: &Batch) -> Schema {
+    let mut schema = Schema::clone(batch.schema());
+    for (index, column) in schema.columns.iter_mut().enumerate() {
+        if !row.has(index) {
+            column.origin = Origin::Unknown;
+        }
+    }
+    schema
 }

@@ -205,3 +205,29 @@ fn a_publish_that_broke_off_is_taken_up_again() {
     assert_eq!((rows, home.names().len()), (3, 4));
     assert_eq!(home.open().unwrap().recall().unwrap(), Recall::Found(checkpoint(3)));
 }
+
+#[test]
+fn a_file_of_a_copy_that_loses_a_row_keeps_its_columns() {
+    // It was written anew with all columns of the stream, so what no way of reading had told became
+    // null, and a second copy was not like the first.
+    let home = Home::new();
+    let mut target = home.begun(Load::Replace);
+    let mut unknown = Schema::clone(&schema());
+    unknown.columns[2].origin = Origin::Unknown;
+    let page = |target: &mut FilesTarget, rows: &str| {
+        let answer = format!(r#"{{"results":[{rows}]}}"#);
+        let batch = Batch::of_results(Arc::new(unknown.clone()), &answer).unwrap().unwrap();
+        target.write(&batch).unwrap();
+    };
+    page(&mut target, r#"{"id":"a","at":"2026-01-01"},{"id":"b","at":"2026-01-01"}"#);
+    target.commit(&copying(1)).unwrap();
+    page(&mut target, r#"{"id":"b","at":"2026-01-02"}"#);
+    target.commit(&copying(2)).unwrap();
+    target.publish(&checkpoint(3)).unwrap();
+
+    let line = |id: &str, day: u32| {
+        format!("{{\"id\":\"{id}\",\"at\":\"2026-01-0{day}T00:00:00.000000Z\"}}\n")
+    };
+    assert_eq!(home.read("s-5ca1ab1e-000000001.jsonl"), line("a", 1));
+    assert_eq!(home.read("s-5ca1ab1e-000000002.jsonl"), line("b", 2));
+}
