@@ -22,6 +22,7 @@
 //!   passed; what it shows later arrived after the bound, or at most the overlap before it,
 //!   and is asked for by its arrival in the next run. The position's invariant needs no more.
 //!
+//! The next chunk is asked for while one arrives, but its answer is not read before that is durable.
 //! Where a chunk is too much for the server it is halved; where one hash holds too much, or
 //! the server knows no hash, what is left is walked by key inside of it.
 
@@ -103,8 +104,13 @@ impl Walk<'_> {
     fn advance(&mut self, n: usize, to: Place) {
         self.plan.items.drain(..n);
         self.place = to;
-        self.limit = self.limit.saturating_add(self.limit / 4 + 1).min(self.wide.chunks.rows);
+        self.limit = self.next_limit();
         self.short = None;
+    }
+
+    /// How many rows the next chunk may have, when the one in hand is whole.
+    fn next_limit(&self) -> u64 {
+        self.limit.saturating_add(self.limit / 4 + 1).min(self.wide.chunks.rows)
     }
 }
 
@@ -179,9 +185,7 @@ impl Reader<'_> {
 
     /// Does what comes next; false when all that was counted is durable.
     async fn take_next(&mut self, walk: &mut Walk<'_>) -> Result<bool, FetchError> {
-        let most = self.path.page_size.min(self.dialect.cap() / 10 * 9).max(1);
-        let counted = self.dialect.has_hashes().then_some(walk.slices);
-        match walk.plan.next(walk.limit.min(most), counted) {
+        match self.next_of(walk, 0, walk.limit) {
             Next::Nothing => return Ok(false),
             Next::Cut(slicing) => self.cut(walk, slicing).await?,
             Next::Take(n) => self.take(walk, n).await?,
@@ -198,12 +202,35 @@ impl Reader<'_> {
         Ok(true)
     }
 
+    /// What comes next behind the first `n` items.
+    fn next_of(&self, walk: &Walk<'_>, n: usize, limit: u64) -> Next {
+        let most = self.path.page_size.min(self.dialect.cap() / 10 * 9).max(1);
+        let counted = self.dialect.has_hashes().then_some(walk.slices);
+        walk.plan.next_behind(n, limit.min(most), counted)
+    }
+
+    /// The question for the chunk behind the first `n` items, where it is sure to come next if
+    /// those are whole.
+    fn foresee(&self, walk: &Walk<'_>, n: usize) -> Option<Request> {
+        let Next::Take(more) = self.next_of(walk, n, walk.next_limit()) else { return None };
+        if !walk.plan.is_sure_of(n + more) {
+            return None;
+        }
+        let ((_, from), (_, to)) = (walk.plan.first(n), walk.plan.behind(n, more));
+        let chunk = Chunk { from, ..walk.chunk(to, self.dialect.has_hashes()) };
+        Some(self.chunk_request(walk, &chunk))
+    }
+
+    fn chunk_request(&self, walk: &Walk<'_>, chunk: &Chunk) -> Request {
+        self.sql_request(&walk.wide.records(chunk, self.schema(), self.path.page_size))
+    }
+
     /// Asks for a chunk, and hands it on where it is whole.
     async fn take(&mut self, walk: &mut Walk<'_>, n: usize) -> Result<(), FetchError> {
         let (counted, to) = walk.plan.first(n);
         let chunk = walk.chunk(to, self.dialect.has_hashes());
-        let page = self.path.page_size;
-        let request = self.sql_request(&walk.wide.records(&chunk, self.schema(), page));
+        let request = self.chunk_request(walk, &chunk);
+        self.foreseen = self.foresee(walk, n);
         let mut watch = Inside::of(&chunk, walk.wide, self.schema());
         let rows = match self.ask_sql(&request, &mut watch).await {
             Err(err) if err.asks_too_much() => {
@@ -215,7 +242,7 @@ impl Reader<'_> {
         if watch.is_astray {
             return Err(self.contract(&request, "a row lies outside of the chunk asked for"));
         }
-        let shown = self.dialect.has_shown(rows).min(page);
+        let shown = self.dialect.has_shown(rows).min(self.path.page_size);
         let counted = walk.short.map_or(counted, |short| short.counted);
         let mut is_whole = is_proven(rows, counted, shown);
         if !is_whole {

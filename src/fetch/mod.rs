@@ -6,6 +6,7 @@
 //! while it still arrives; [`Delivery::Page`] says that it is whole, and the next one
 //! is asked for when it is durable. Nothing in here has heard of a target.
 
+mod ahead;
 mod audit;
 mod chunks;
 mod cursor;
@@ -32,6 +33,7 @@ use crate::record::split::{Envelope, Splitter};
 use crate::schema::Schema;
 use crate::spec::endpoint::{Paging, ReadPath};
 
+use ahead::{Ahead, beside};
 use page::{PageIntake, Watch};
 
 pub use sums::DaySum;
@@ -169,6 +171,10 @@ pub struct Reader<'a> {
     splitter: Splitter,
     out: mpsc::Sender<Delivery>,
     among: Option<Among>,
+    /// The question that will follow the next one, as far as can be foreseen.
+    foreseen: Option<Request>,
+    /// The question that was put before its turn.
+    ahead: Option<Ahead<'a>>,
     asked: u64,
     delivered: bool,
 }
@@ -223,6 +229,8 @@ impl<'a> Reader<'a> {
             splitter,
             out,
             among: None,
+            foreseen: None,
+            ahead: None,
             asked: 0,
             delivered: false,
         }
@@ -294,8 +302,15 @@ impl<'a> Reader<'a> {
         watch: &mut W,
     ) -> Result<Answer, FetchError> {
         self.asked += 1;
+        let begun = match self.ahead.take() {
+            Some(ahead) => ahead.to(request).await,
+            None => None,
+        };
+        let foreseen = self.foreseen.take();
+        self.ahead = foreseen.map(|next| Ahead::new(self.client, self.meter, next));
         let mut intake = PageIntake::new(&mut self.splitter, watch, &self.out);
-        let asked = self.client.ask(request, &mut intake, self.meter).await;
+        let asking = self.client.ask_on(request, &mut intake, self.meter, begun);
+        let asked = beside(&mut self.ahead, asking).await;
         let answer = intake.into_answer();
         match asked {
             Ok(_) => Ok(answer),
@@ -318,7 +333,7 @@ impl<'a> Reader<'a> {
         crash_point!("a page is in");
         let (committed, durable) = oneshot::channel();
         self.send(Delivery::Page { at, committed }).await?;
-        durable.await.map_err(|_| FetchError::Stopped)
+        beside(&mut self.ahead, durable).await.map_err(|_| FetchError::Stopped)
     }
 
     async fn send(&self, delivery: Delivery) -> Result<(), FetchError> {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use transport::Transport;
+use transport::{Answer, Transport};
 
 use super::clock::Clock;
 use super::quota::{Hold, Ledger, Quotas};
@@ -171,12 +171,32 @@ impl Client {
         intake: &mut I,
         meter: &Meter,
     ) -> Result<Head, AskError> {
+        self.ask_on(request, intake, meter, None).await
+    }
+
+    /// The same, where the question was put already and its answer has begun.
+    ///
+    /// # Errors
+    ///
+    /// The question will not be answered, or not in this run: see [`AskError`].
+    pub async fn ask_on<I: Intake>(
+        &self,
+        request: &Request,
+        intake: &mut I,
+        meter: &Meter,
+        mut begun: Option<Begun>,
+    ) -> Result<Head, AskError> {
         let mut retries = Retries::new(&self.inner.patience);
         intake.restart().await?;
         loop {
-            let permit = self.admit(request, meter).await?;
-            meter.sent();
-            let answer = self.attempt(request, intake).await;
+            let Begun { answer, permit } = match begun.take() {
+                Some(begun) => begun,
+                None => self.begin(request, meter).await?,
+            };
+            let answer = match answer {
+                Ok(accepted) => accepted.pour(intake).await,
+                Err(setback) => Err(setback),
+            };
             drop(permit);
             self.settle(request, &answer).await?;
             let fault = match answer {
@@ -195,6 +215,27 @@ impl Client {
             tracing::warn!(request = %asked, "waiting {}: {what}", spell(wait));
             self.wait(wait, meter).await;
         }
+    }
+
+    /// Puts a question before its turn and waits for its answer to begin; the body is read with
+    /// [`Client::ask_on`]. Until then it keeps its place among the requests under way. Nothing
+    /// where it has to be put again when it is its turn.
+    pub async fn put(&self, request: &Request, meter: &Meter) -> Option<Begun> {
+        let begun = self.begin(request, meter).await.ok()?;
+        let Err(Setback::Fault(Fault { kind, after, .. })) = &begun.answer else {
+            return Some(begun);
+        };
+        // At once: others are not to run into the same refusal meanwhile.
+        let wait = after.unwrap_or(self.inner.patience.exponential);
+        self.note(request, *kind, *after, &Ok(wait), meter).await.ok()?;
+        None
+    }
+
+    async fn begin(&self, request: &Request, meter: &Meter) -> Result<Begun, AskError> {
+        let permit = self.admit(request, meter).await?;
+        meter.sent();
+        let answer = self.attempt(request).await;
+        Ok(Begun { answer, permit })
     }
 
     /// Waits until the request may go, then enters it in the ledger. Waiting for
@@ -292,8 +333,8 @@ impl Client {
         self.inner.clock.wait(wait).await;
     }
 
-    /// Sends once.
-    async fn attempt<I: Intake>(&self, request: &Request, intake: &mut I) -> Result<Head, Setback> {
+    /// Sends once, up to the head of an answer that is accepted.
+    async fn attempt(&self, request: &Request) -> Result<Accepted, Setback> {
         crash_point!("before a request");
         let mut answer = self.inner.transport.send(request, self.inner.clock.now()).await?;
         crash_point!("headers in");
@@ -303,12 +344,11 @@ impl Client {
         };
         match judge(&answer.facts, &refusal) {
             Verdict::Accept => {
-                let date = answer.facts.date;
                 // Of refusals, a gateway's clock may be in the head.
-                if let Some(date) = date {
+                if let Some(date) = answer.facts.date {
                     self.tell_time(date).await.map_err(Setback::Final)?;
                 }
-                answer.pour(intake).await.map(|()| Head { date })
+                Ok(Accepted(answer))
             }
             Verdict::Retry(fault) => Err(Setback::Fault(fault)),
             Verdict::Smaller { status, detail } => {
@@ -316,5 +356,21 @@ impl Client {
             }
             Verdict::Fail(error) => Err(Setback::Final(error)),
         }
+    }
+}
+
+/// A question that was sent, and answered as far as the head says.
+pub struct Begun {
+    answer: Result<Accepted, Setback>,
+    permit: Permit,
+}
+
+/// A good answer whose body is still to come.
+struct Accepted(Answer);
+
+impl Accepted {
+    async fn pour<I: Intake>(self, intake: &mut I) -> Result<Head, Setback> {
+        let date = self.0.facts.date;
+        self.0.pour(intake).await.map(|()| Head { date })
     }
 }

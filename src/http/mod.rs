@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use client::{Client, Settings};
+pub use client::{Begun, Client, Settings};
 pub use error::{AskError, ClientError};
 
 use crate::cursor::Timestamp;

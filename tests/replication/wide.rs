@@ -97,8 +97,49 @@ fn a_run_killed_at_any_request_goes_on_with_the_next_chunk() {
         project.holds_exactly(&posthog, "events");
         let after: Vec<String> =
             chunks_asked(&posthog).into_iter().map(|asked| asked.body).collect();
-        let durable = &before[..before.len().saturating_sub(1)];
+        // One chunk arrives, and the next one is asked for already.
+        let durable = &before[..before.len().saturating_sub(2)];
         assert!(after.iter().all(|body| !durable.contains(body)), "killed at {n}: asked again");
+    }
+}
+
+#[test]
+fn the_next_chunk_is_asked_for_while_one_arrives() {
+    let posthog = busy(|_| {});
+    let is_chunk = |asked: &Asked| {
+        asked.body.contains("SELECT toString(uuid)") && !asked.body.contains("ORDER BY")
+    };
+    in_chunks_of(150, &posthog).run().succeeds();
+    let first = posthog.log().iter().position(is_chunk).unwrap() + 1;
+    posthog.clear_log();
+    posthog.fault(Fault::on("", FaultKind::Slow(60 * PATIENCE)).nth(&[first]));
+    let project = in_chunks_of(150, &posthog);
+
+    let running = project.starts();
+    posthog.until("the second chunk is asked for", |sandbox| {
+        sandbox.log().iter().filter(|asked| is_chunk(asked)).count() == 2
+    });
+    running.dies();
+
+    posthog.clear_faults();
+    project.run().succeeds();
+    project.holds_exactly(&posthog, "events");
+}
+
+#[test]
+fn a_chunk_that_fails_needs_no_place_that_the_next_one_has() {
+    let posthog = busy(|_| {});
+    for concurrency in ["concurrency: 1", "concurrency: 2"] {
+        for kind in [FaultKind::Reset, FaultKind::Status(504, String::new())] {
+            posthog.fault(Fault::on("query", kind).nth(&[5, 6, 9, 14]));
+            let project = in_chunks_of(150, &posthog).with_input(concurrency);
+            let project = project.with_input("retry_wait: 20ms");
+
+            project.run().succeeds();
+
+            project.holds_exactly(&posthog, "events");
+            posthog.clear_faults();
+        }
     }
 }
 

@@ -148,16 +148,16 @@ impl Plan {
         self.end = self.end.or_else(|| is_all.then_some(end));
     }
 
-    /// What to do next, where a chunk may have `limit` rows, and so many slices may be counted at
-    /// once, if at all.
-    pub(super) fn next(&self, limit: u64, counted: Option<u64>) -> Next {
+    /// What to do next once the first `done` items are, where a chunk may have `limit` rows, and
+    /// so many slices may be counted at once, if at all.
+    pub(super) fn next_behind(&self, done: usize, limit: u64, counted: Option<u64>) -> Next {
         let mut rows = 0;
-        for (n, item) in self.items.iter().enumerate() {
+        for (at, item) in self.items.iter().enumerate().skip(done) {
             if rows + item.rows > limit {
-                let is_worth = n == 0 || item.rows > limit / WORTH_CUTTING;
-                return match (counted, n) {
-                    (Some(counted), n) if is_worth && item.cuts < MOST_CUTS => {
-                        Next::Cut(self.slicing(n, limit, counted))
+                let is_worth = at == done || item.rows > limit / WORTH_CUTTING;
+                return match (counted, at - done) {
+                    (Some(counted), _) if is_worth && item.cuts < MOST_CUTS => {
+                        Next::Cut(self.slicing(at, limit, counted))
                     }
                     (_, 0) => Next::WalkInside,
                     (_, n) => Next::Take(n),
@@ -165,10 +165,15 @@ impl Plan {
             }
             rows += item.rows;
         }
-        match self.items.len() {
+        match self.items.len().saturating_sub(done) {
             0 => Next::Nothing,
             n => Next::Take(n),
         }
+    }
+
+    /// Whether it is known by now where the first `n` items end.
+    pub(super) fn is_sure_of(&self, n: usize) -> bool {
+        n < self.items.len() || self.end.is_some()
     }
 
     /// The slices to count of the `n`-th item, and of others behind it that need it too.
@@ -238,9 +243,14 @@ impl Plan {
 
     /// How many rows the first `n` items have, at least one, and the place behind them.
     pub(super) fn first(&self, n: usize) -> (u64, Place) {
-        let rows = self.items.iter().take(n).map(|item| item.rows).sum();
-        let last = &self.items[n - 1];
-        let end = match (self.items.get(n), self.end) {
+        self.behind(0, n)
+    }
+
+    /// The same of `n` items behind the first `done` ones.
+    pub(super) fn behind(&self, done: usize, n: usize) -> (u64, Place) {
+        let rows = self.items.iter().skip(done).take(n).map(|item| item.rows).sum();
+        let last = &self.items[done + n - 1];
+        let end = match (self.items.get(done + n), self.end) {
             (Some(next), _) if next.day > last.day => Place::At(next.day),
             (None, Some(end)) => Place::At(end),
             _ => last.end(),
@@ -287,7 +297,7 @@ mod tests {
     fn small_items_share_a_chunk_also_over_days() {
         let plan = plan(&[(0, "a", 10), (0, "b", 20), (1, "a", 30), (1, "b", 30), (1, "c", 30)]);
 
-        assert_eq!(plan.next(100, Some(MOST_COUNTED)), Next::Take(4));
+        assert_eq!(plan.next_behind(0, 100, Some(MOST_COUNTED)), Next::Take(4));
         let point = Point { day: day(1), name: "b".into(), hash: None };
         assert_eq!(plan.first(4), (90, Place::Within(point)));
         assert_eq!(plan.first(2), (30, Place::At(day(1))), "the day is done");
@@ -298,7 +308,7 @@ mod tests {
     fn large_items_are_cut_in_one_question() {
         let plan = plan(&[(0, "a", 90), (0, "b", 50), (1, "a", 5), (1, "b", 400), (2, "c", 3)]);
 
-        let Next::Cut(slicing) = plan.next(100, Some(MOST_COUNTED)) else {
+        let Next::Cut(slicing) = plan.next_behind(0, 100, Some(MOST_COUNTED)) else {
             panic!("`b` was not cut")
         };
 
@@ -306,13 +316,13 @@ mod tests {
         assert_eq!(slicing.days, (day(0), day(1)));
         assert_eq!(slicing.names, BTreeSet::from(["b".to_owned()]));
         assert_eq!(slicing.step, 1 << (64 - 5), "24 slices or more of the largest");
-        assert_eq!(plan.next(100, None), Next::Take(1), "where it cannot be cut");
+        assert_eq!(plan.next_behind(0, 100, None), Next::Take(1), "where it cannot be cut");
     }
 
     #[test]
     fn slices_leave_nothing_of_an_item_out() {
         let mut plan = plan(&[(0, "a", 30), (0, "b", 300), (0, "c", 30)]);
-        let Next::Cut(slicing) = plan.next(100, Some(MOST_COUNTED)) else {
+        let Next::Cut(slicing) = plan.next_behind(0, 100, Some(MOST_COUNTED)) else {
             panic!("`b` was not cut")
         };
         // Two slices hold nothing, and 20 rows were not there when the slices were counted.
@@ -338,17 +348,17 @@ mod tests {
     #[test]
     fn what_cannot_be_cut_is_walked_inside() {
         let mut plan = plan(&[(0, "a", 300)]);
-        assert_eq!(plan.next(100, None), Next::WalkInside);
+        assert_eq!(plan.next_behind(0, 100, None), Next::WalkInside);
         let mut cuts = 0;
         // All belongs to one owner: every cut finds one slice.
-        while let Next::Cut(slicing) = plan.next(100, Some(MOST_COUNTED)) {
+        while let Next::Cut(slicing) = plan.next_behind(0, 100, Some(MOST_COUNTED)) {
             let number = (1 << 63) / slicing.step;
             let counted = HashMap::from([((day(0), "a".to_owned()), vec![(number, 300)])]);
             plan.cut(&slicing, &counted);
             cuts += 1;
         }
 
-        assert_eq!((cuts, plan.next(100, Some(MOST_COUNTED))), (3, Next::WalkInside));
+        assert_eq!((cuts, plan.next_behind(0, 100, Some(MOST_COUNTED))), (3, Next::WalkInside));
         assert_eq!((plan.items[0].from, plan.items[0].to), (0, None));
     }
 
@@ -386,6 +396,6 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_an_empty_plan() {
-        assert_eq!(plan(&[]).next(100, Some(MOST_COUNTED)), Next::Nothing);
+        assert_eq!(plan(&[]).next_behind(0, 100, Some(MOST_COUNTED)), Next::Nothing);
     }
 }

@@ -32,6 +32,30 @@ async fn a_429_is_waited_for_as_it_says() {
 }
 
 #[tokio::test]
+async fn a_question_put_before_its_turn_is_sent_once() {
+    let mut case = Case::playing([rows()]).await;
+
+    let begun = case.client.put(&question(), &case.meter).await;
+    assert!(begun.is_some());
+    let asked = case.client.ask_on(&question(), &mut case.kept, &case.meter, begun).await;
+
+    asked.unwrap();
+    assert_eq!((case.body(), case.meter.requests()), (ROWS, 1));
+}
+
+#[tokio::test]
+async fn a_429_before_its_turn_holds_all_back_at_once() {
+    let refusal = answer("429 Too Many Requests", "retry-after: 37\r\n", THROTTLED);
+    let mut case = Case::limited([refusal, rows()], &[(100, 60)]).await;
+
+    assert!(case.client.put(&question(), &case.meter).await.is_none());
+    assert!(case.waits().is_empty(), "nobody waits before it is its turn");
+    case.ask().await.unwrap();
+
+    assert_eq!(case.waits(), [37]);
+}
+
+#[tokio::test]
 async fn a_server_error_is_retried_three_times() {
     let error =
         || answer("500 Internal Server Error", "", r#"{"detail":"A server error occurred."}"#);
