@@ -8,9 +8,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
-
+use crate::record::bytes;
 use crate::record::inside::{Grown, Inside};
+use crate::record::json::{self, Spelling};
 use crate::record::keys;
 use crate::record::repair::Repairs;
 use crate::record::value::{self, Value};
@@ -301,7 +301,7 @@ impl<'a> Row<'a> {
     /// Appends a number in the source's spelling, 2515.40 as 2515.40, where that is JSON.
     fn write_number(&self, column: usize, number: f64, out: &mut Vec<u8>) {
         let raw = self.raw(column);
-        let is_number = !raw.starts_with('"') && serde_json::from_str::<IgnoredAny>(raw).is_ok();
+        let is_number = !raw.starts_with('"') && json::spelling(raw) != Spelling::Broken;
         match is_number {
             true => out.extend_from_slice(raw.as_bytes()),
             false => out.extend_from_slice(serde_json::Value::from(number).to_string().as_bytes()),
@@ -317,7 +317,7 @@ impl<'a> Row<'a> {
             && (column.origin == Origin::Field || column.is_derived())
             && self.cells[index].form == Form::Json
             && raw.starts_with('"')
-            && !raw.bytes().any(|byte| byte == b'\\' || byte.is_ascii_control());
+            && bytes::is_plain(raw.as_bytes());
         plain.then_some(raw)
     }
 

@@ -6,8 +6,10 @@
 //! asks for it. Nothing here has heard of HTTP or of a target.
 
 pub mod batch;
+pub(crate) mod bytes;
 pub(crate) mod city;
 pub(crate) mod inside;
+pub(crate) mod json;
 pub mod keys;
 pub mod repair;
 pub(crate) mod scan;

@@ -6,6 +6,8 @@
 //! It checks the structure it walks through, not the spelling of scalars, and knows
 //! nothing of columns.
 
+use crate::record::bytes::closing_quote;
+
 /// More bytes than this that say nothing, and the answer is refused: it may never end.
 const MOST_FILLER: usize = 1 << 20;
 
@@ -328,63 +330,6 @@ impl Scanner {
     }
 }
 
-/// Moves `pos` behind the quote that closes the string it stands in, and returns the offset
-/// of that quote; where the bytes end first, `pos` is where to go on.
-pub(crate) fn closing_quote(bytes: &[u8], pos: &mut usize) -> Option<usize> {
-    let mut at = find(*b"\"\\", bytes, *pos);
-    while bytes.get(at) == Some(&b'\\') {
-        at = find(*b"\"\\", bytes, at + 2);
-    }
-    let is_closed = at < bytes.len();
-    *pos = at + usize::from(is_closed);
-    is_closed.then_some(at)
-}
-
-/// The offset, from `at` on, of the first byte that is one of these two; else where the bytes end.
-///
-/// Eight bytes at a time: what is looked for is mostly near, too near for a search to pay that
-/// must first be set up.
-#[inline]
-pub(crate) fn find(either: [u8; 2], bytes: &[u8], mut at: usize) -> usize {
-    while let Some((word, _)) = bytes.get(at..).and_then(<[u8]>::split_first_chunk) {
-        if let Some(nth) = first_in(either, *word) {
-            return at + nth;
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().position(|byte| either.contains(byte)).unwrap_or(rest.len())
-}
-
-/// Copies what stands from `at` on before the next `stop`; the offset of that, or the end.
-pub(crate) fn copy_until(stop: u8, bytes: &[u8], mut at: usize, out: &mut Vec<u8>) -> usize {
-    while let Some((word, _)) = bytes.get(at..).and_then(<[u8]>::split_first_chunk) {
-        out.extend_from_slice(word);
-        if let Some(nth) = first_in([stop; 2], *word) {
-            out.truncate(out.len() - word.len() + nth);
-            return at + nth;
-        }
-        at += word.len();
-    }
-    let end = find([stop; 2], bytes, at);
-    out.extend_from_slice(bytes.get(at..end).unwrap_or_default());
-    end
-}
-
-/// Which of eight bytes is the first that is one of these two.
-#[inline]
-fn first_in(either: [u8; 2], word: [u8; 8]) -> Option<usize> {
-    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    // The high bit of the first byte that is `byte`; those after it may be wrong.
-    let is = |byte: u8| {
-        let differs = u64::from_le_bytes(word) ^ (LOW * u64::from(byte));
-        differs.wrapping_sub(LOW) & !differs & HIGH
-    };
-    let found = is(either[0]) | is(either[1]);
-    (found != 0).then(|| found.trailing_zeros() as usize / 8)
-}
-
 fn unexpected(state: State, byte: u8) -> NotJson {
     let place = match state {
         State::BeforeAnswer => "at its start",
@@ -393,29 +338,4 @@ fn unexpected(state: State, byte: u8) -> NotJson {
         _ => "inside",
     };
     NotJson(format!("the answer is not the JSON asked for: `{}` {place}", byte.escape_ascii()))
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn the_first_of_two_bytes_is_found_from_any_place(
-            bytes in prop::collection::vec(prop::sample::select(b"\"\\!#[]\x5b\xa2\xdcab\0".to_vec()), 0..40),
-            from in 0_usize..48,
-        ) {
-            let rest = bytes.get(from..).unwrap_or_default();
-            let place = rest.iter().position(|byte| b"\"\\".contains(byte));
-            let expected = from + place.unwrap_or(rest.len());
-            prop_assert_eq!(find(*b"\"\\", &bytes, from), expected);
-
-            let mut copied = b"before".to_vec();
-            let end = copy_until(b'\\', &bytes, from, &mut copied);
-            prop_assert_eq!(end, find([b'\\'; 2], &bytes, from));
-            prop_assert_eq!(&copied[6..], bytes.get(from..end).unwrap_or_default());
-        }
-    }
 }

@@ -278,10 +278,8 @@ impl Splitter {
     pub fn cut(&mut self, rows: usize) -> Option<Batch> {
         let rows = rows.min(self.row_ends.len());
         let end = *self.row_ends.get(rows.checked_sub(1)?)?;
-        let tail_bytes = self.bytes.split_off(end);
-        let tail_cells = self.cells.split_off(rows * self.schema.columns.len());
-        let bytes = std::mem::replace(&mut self.bytes, tail_bytes);
-        let cells = std::mem::replace(&mut self.cells, tail_cells);
+        let bytes = cut_off(&mut self.bytes, end);
+        let cells = cut_off(&mut self.cells, rows * self.schema.columns.len());
         self.shift(end, rows);
         let mut batch = Batch::new(Arc::clone(&self.schema), bytes, cells)?;
         for column in self.sorted.iter().filter_map(|name| self.schema.index_of(name)) {
@@ -317,6 +315,14 @@ impl Splitter {
         self.scanner.check_complete()?;
         Ok(Envelope(std::mem::take(&mut self.members)))
     }
+}
+
+/// Takes the first items out; the others get the room that the next ones will need, too.
+fn cut_off<T: Copy>(items: &mut Vec<T>, at: usize) -> Vec<T> {
+    let mut rest = Vec::with_capacity(items.len());
+    rest.extend_from_slice(&items[at..]);
+    items.truncate(at);
+    std::mem::replace(items, rest)
 }
 
 fn cell((from, to): (usize, usize), form: Form) -> Cell {

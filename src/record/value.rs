@@ -6,10 +6,9 @@
 
 use std::borrow::Cow;
 
-use serde::de::IgnoredAny;
-
 use crate::cursor::Timestamp;
-use crate::record::scan;
+use crate::record::bytes;
+use crate::record::json::{self, Spelling};
 use crate::schema::ColumnType;
 
 /// More digits than any number of ours has, and no more than PostgreSQL takes.
@@ -87,17 +86,11 @@ pub(crate) fn convert_text(text: Cow<'_, str>, kind: ColumnType) -> Converted<'_
 
 /// A JSON value without white space; text that only looks like one stays text.
 fn json(text: Cow<'_, str>) -> Converted<'_> {
-    if serde_json::from_str::<IgnoredAny>(&text).is_err() {
-        return (Value::Text(without_nul(text)), true);
+    match json::spelling(&text) {
+        Spelling::Broken => (Value::Text(without_nul(text)), true),
+        Spelling::Compact => (Value::Json(text), false),
+        Spelling::Spaced => (Value::Json(Cow::Owned(compact(&text).into_owned())), false),
     }
-    let compact = match text {
-        Cow::Borrowed(text) => compact(text),
-        Cow::Owned(text) => match compact(&text) {
-            Cow::Owned(compact) => Cow::Owned(compact),
-            Cow::Borrowed(_) => Cow::Owned(text),
-        },
-    };
-    (Value::Json(compact), false)
 }
 
 /// Converts a token that is not a string: a number, a boolean, an object, an array.
@@ -186,26 +179,30 @@ pub(crate) fn string_content(raw: &str) -> Option<&str> {
 /// (NUL, half a surrogate pair, an unknown escape) was replaced by `U+FFFD`.
 pub(crate) fn unescape(content: &str) -> (Cow<'_, str>, bool) {
     let bytes = content.as_bytes();
-    let mut at = scan::find([b'\\'; 2], bytes, 0);
-    if at == bytes.len() {
+    let mut escapes = bytes::escapes(bytes).peekable();
+    if escapes.peek().is_none() {
         return (without_nul(Cow::Borrowed(content)), content.contains('\0'));
     }
-    let mut text = Vec::with_capacity(bytes.len() + 8);
-    text.extend_from_slice(&bytes[..at]);
+    let mut text = Vec::with_capacity(bytes.len() + bytes::BLOCK);
+    let mut done = 0;
     let mut repaired = false;
-    while at < bytes.len() {
-        at += 1;
-        if let Some(byte @ (b'"' | b'\\')) = bytes.get(at) {
-            text.push(*byte);
-            at += 1;
-        } else {
-            let (spelt, used) = escape(&content[at..]);
-            text.extend_from_slice(spelt.unwrap_or('\u{fffd}').encode_utf8(&mut [0; 4]).as_bytes());
-            repaired |= spelt.is_none();
-            at += used;
+    for at in escapes {
+        // The second half of a pair was read with the first.
+        if at < done {
+            continue;
         }
-        at = scan::copy_until(b'\\', bytes, at, &mut text);
+        bytes::append(&mut text, bytes, done, at);
+        // These stand for themselves, and are copied with what follows.
+        if let Some(b'"' | b'\\' | b'/') = bytes.get(at + 1) {
+            done = at + 1;
+            continue;
+        }
+        let (spelt, used) = escape(&content[at + 1..]);
+        text.extend_from_slice(spelt.unwrap_or('\u{fffd}').encode_utf8(&mut [0; 4]).as_bytes());
+        repaired |= spelt.is_none();
+        done = at + 1 + used;
     }
+    bytes::append(&mut text, bytes, done, bytes.len());
     // Always UTF-8: it was, and characters took the place of escapes.
     let text = String::from_utf8(text)
         .unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned());
@@ -219,7 +216,6 @@ pub(crate) fn unescape(content: &str) -> (Cow<'_, str>, bool) {
 /// after its backslash.
 fn escape(rest: &str) -> (Option<char>, usize) {
     let simple = match rest.as_bytes().first() {
-        Some(b'/') => '/',
         Some(b'n') => '\n',
         Some(b't') => '\t',
         Some(b'r') => '\r',
@@ -282,7 +278,7 @@ pub(crate) fn compact(raw: &str) -> Cow<'_, str> {
 
 /// The index after the closing quote of the string whose content begins at `at`.
 pub(crate) fn after_string(bytes: &[u8], mut at: usize) -> usize {
-    scan::closing_quote(bytes, &mut at);
+    bytes::closing_quote(bytes, &mut at);
     at.min(bytes.len())
 }
 

@@ -13,6 +13,7 @@ use csv_core::{ReadFieldResult, Reader};
 
 use crate::config::Compression;
 use crate::record::batch::Row;
+use crate::record::bytes;
 use crate::record::repair::Repairs;
 use crate::record::value::Value;
 use crate::schema::Schema;
@@ -55,7 +56,7 @@ impl RowWriter for CsvWriter {
             self.line.push(b',');
         }
         if let Some(seq) = seq {
-            self.line.extend_from_slice(seq.to_string().as_bytes());
+            write!(self.line, "{seq}")?;
         }
         self.line.extend_from_slice(b"\r\n");
         self.file.write_all(&self.line)
@@ -79,7 +80,7 @@ fn write_text(text: &str, line: &mut Vec<u8>) {
         return;
     }
     line.push(b'"');
-    line.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+    bytes::append_doubling(b'"', text.as_bytes(), line);
     line.push(b'"');
 }
 

@@ -9,10 +9,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::de::IgnoredAny;
-
 use crate::config::FileFormat;
 use crate::record::batch::{Batch, Row};
+use crate::record::json::{self, Spelling};
 use crate::record::repair::Repairs;
 use crate::record::split::{Layout, NotJson, Placement, Splitter, Verdict};
 use crate::schema::{ColumnType, Schema};
@@ -145,7 +144,7 @@ impl TextColumn {
             }
             _ => false,
         };
-        if may_be_bare && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+        if may_be_bare && json::spelling(text) != Spelling::Broken {
             out.extend_from_slice(text.as_bytes());
             return Ok(());
         }

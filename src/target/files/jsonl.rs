@@ -37,7 +37,7 @@ impl RowWriter for JsonlWriter {
             row.write_json(slot.index, repairs, line);
         }
         if let Some(seq) = seq {
-            line.extend_from_slice(format!(",\"{SEQ}\":{seq}").as_bytes());
+            write!(line, ",\"{SEQ}\":{seq}")?;
         }
         match line.first_mut() {
             Some(comma) => *comma = b'{',
