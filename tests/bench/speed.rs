@@ -1,9 +1,10 @@
 //! How fast rows pass through, and what that costs: `cargo bench`.
 //!
 //! A sandbox in this process plays PostHog. The program, a process of its own, replicates its
-//! events into each target; what it took is read from the kernel. Beside it stands the floor:
-//! a process that asks the same questions and forgets the answers. `HOGLINE_BENCH_EVENTS` says
-//! how many events there are.
+//! events into each target; what it took is read from the kernel. Beside it stand the floors:
+//! a process that asks the same questions and forgets the answers, and each database's own tool
+//! that loads the same rows. `HOGLINE_BENCH_EVENTS` says how many events there are, and
+//! `HOGLINE_BENCH_REST` that they are read by the list instead of SQL.
 
 #![expect(
     clippy::disallowed_macros,
@@ -11,6 +12,7 @@
     reason = "the rules for what the program does itself are not for one that watches it"
 )]
 
+mod bulk;
 #[cfg(feature = "postgres")]
 #[path = "../replication/support/cluster.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
@@ -39,7 +41,8 @@ fn main() {
     }
     let events = std::env::var("HOGLINE_BENCH_EVENTS").map_or(EVENTS, |n| n.parse().unwrap());
     let runtime = Runtime::new().unwrap();
-    let options = Options { events, now: Timestamp::now(), ..Options::default() };
+    let sql = std::env::var_os("HOGLINE_BENCH_REST").is_none();
+    let options = Options { events, sql, now: Timestamp::now(), ..Options::default() };
     let sandbox = runtime.block_on(Sandbox::start(options)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench { sandbox: &sandbox, folder: folder.path() };
@@ -48,21 +51,29 @@ fn main() {
         "| | rows/s | MB/s | CPU s per million rows | of the floor | peak MB | requests per million rows |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
-    let jsonl = bench.replicates("file://jsonl");
+    let jsonl = bench.replicates("file://jsonl", "jsonl");
     let questions: Vec<Asked> = sandbox.log();
     let floor = floor::measured(&sandbox, folder.path(), &questions);
     let read = Read { rows: jsonl.rows, bytes: floor.bytes, floor: floor.took.cpu };
     read.tell("the same answers read and forgotten (the floor)", &floor.took, questions.len());
-    read.tell_split(&runtime.block_on(split::measured(&sandbox, &questions)));
+    let answer = runtime.block_on(split::largest(&sandbox, &questions));
+    read.tell_core("splitting alone", &split::ours(&answer, sql));
+    let by_serde = split::by_serde(&answer, sql, folder.path());
+    read.tell_core("JSON lines by `serde_json`'s raw values, no wire", &by_serde);
     read.tell("into JSON lines", &jsonl.took, questions.len());
-    for (name, target) in bench.targets() {
+    for Target { name, url, format, bulk } in bench.targets() {
         sandbox.clear_log();
-        let ran = bench.replicates(&target);
+        let ran = bench.replicates(&url, format);
         assert_eq!(ran.rows, read.rows, "{name}: other rows arrived");
-        read.tell(&name, &ran.took, sandbox.log().len());
+        read.tell(name, &ran.took, sandbox.log().len());
+        match bulk(folder.path(), &url) {
+            Ok(Some((tool, took))) => read.tell_bulk(tool, &took, &ran.took),
+            Ok(None) => {}
+            Err(missing) => println!("| ({missing}) | | | | | | |"),
+        }
     }
     sandbox.clear_log();
-    let idle = bench.runs(&bench.file("again", "file://jsonl", "incremental"));
+    let idle = bench.runs(&bench.file("again", "file://jsonl", "jsonl"));
     println!(
         "\nNothing new: {} requests, {:.0} ms of CPU, peak {} MB.",
         sandbox.log().len(),
@@ -83,30 +94,41 @@ struct Ran {
     took: Took,
 }
 
+/// Somewhere rows go, and its own tool for many of them.
+struct Target {
+    name: &'static str,
+    url: String,
+    format: &'static str,
+    bulk: fn(&Path, &str) -> bulk::Loaded,
+}
+
 impl Bench<'_> {
     /// The targets beside JSON lines.
-    fn targets(&self) -> Vec<(String, String)> {
-        let named = |name: &str, target: &str| (name.to_owned(), target.to_owned());
+    fn targets(&self) -> Vec<Target> {
+        let target = |name, url: &str, format, bulk| Target { name, url: url.into(), format, bulk };
         Vec::from([
-            named("into SQLite", "sqlite://events.db"),
+            target("into CSV", "file://csv", "csv", bulk::none),
+            #[cfg(feature = "parquet")]
+            target("into Parquet", "file://parquet", "parquet", bulk::none),
+            target("into SQLite", "sqlite://events.db", "jsonl", bulk::sqlite),
             #[cfg(feature = "postgres")]
-            named("into PostgreSQL (the client)", &postgres_url()),
+            target("into PostgreSQL (the client)", &postgres_url(), "jsonl", bulk::postgres),
         ])
     }
 
     /// Replicates all events into a target that holds none.
-    fn replicates(&self, target: &str) -> Ran {
-        let ran = self.runs(&self.file("first", target, "incremental"));
+    fn replicates(&self, target: &str, format: &str) -> Ran {
+        let ran = self.runs(&self.file("first", target, format));
         assert!(ran.rows > 0, "{target}: nothing arrived");
         ran
     }
 
     /// A replication file.
-    fn file(&self, name: &str, target: &str, mode: &str) -> String {
+    fn file(&self, name: &str, target: &str, format: &str) -> String {
         let name = format!("{name}.yaml");
         let yaml = format!(
-            "source: POSTHOG\ntarget: {target}\ndefaults: {{ mode: {mode}, object: bench.{{stream_name}} }}\n\
-             streams: {{ events: }}\n"
+            "source: POSTHOG\ntarget: {target}\ndefaults: {{ mode: incremental, object: bench.{{stream_name}}, \
+             target_options: {{ format: {format} }} }}\nstreams: {{ events: }}\n"
         );
         std::fs::write(self.folder.join(&name), yaml).unwrap();
         name
@@ -159,12 +181,24 @@ impl Read {
         );
     }
 
-    fn tell_split(&self, split: &split::Speed) {
+    fn tell_bulk(&self, tool: &str, took: &Took, ours: &Took) {
+        let millions = self.rows as f64 / 1e6;
         println!(
-            "| splitting alone | {:.0} | {:.0} | {:.2} | | | |",
-            split.rows / split.cpu,
-            split.bytes / split.cpu / 1e6,
-            split.cpu / split.rows * 1e6,
+            "| {tool} | {:.0} | {:.0} | {:.2} | | {} | (hogline takes {:.2} of its time) |",
+            self.rows as f64 / took.wall,
+            self.bytes as f64 / took.wall / 1e6,
+            took.cpu / millions,
+            took.peak >> 20,
+            ours.wall / took.wall,
+        );
+    }
+
+    fn tell_core(&self, name: &str, core: &split::Speed) {
+        println!(
+            "| {name} | {:.0} | {:.0} | {:.2} | | | |",
+            core.rows / core.cpu,
+            core.bytes / core.cpu / 1e6,
+            core.cpu / core.rows * 1e6,
         );
     }
 }
