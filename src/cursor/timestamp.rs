@@ -168,25 +168,23 @@ impl Timestamp {
         let (year, month, day) = civil(days);
         let mut text = *b"0000-00-00T00:00:00.000000Z";
         let seconds = micros / 1_000_000;
-        for (at, width, number) in [
-            (0, 4, year.clamp(0, 9999)),
-            (5, 2, month),
-            (8, 2, day),
-            (11, 2, seconds / 3600),
-            (14, 2, seconds / 60 % 60),
-            (17, 2, seconds % 60),
-            (20, 6, micros % 1_000_000),
-        ] {
-            write_digits(&mut text[at..at + width], number);
-        }
+        write_digits(&mut text, 0..4, year.clamp(0, 9999));
+        write_digits(&mut text, 5..7, month);
+        write_digits(&mut text, 8..10, day);
+        write_digits(&mut text, 11..13, seconds / 3600);
+        write_digits(&mut text, 14..16, seconds / 60 % 60);
+        write_digits(&mut text, 17..19, seconds % 60);
+        write_digits(&mut text, 20..26, micros % 1_000_000);
         TimestampText(text)
     }
 }
 
-/// Fills `place` with the last digits of `number`.
-fn write_digits(place: &mut [u8], mut number: i64) {
-    for digit in place.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+/// Fills a place with the last digits of `number`.
+#[inline]
+fn write_digits(text: &mut [u8; 27], place: std::ops::Range<usize>, number: i64) {
+    let mut number = u32::try_from(number).unwrap_or(0);
+    for at in place.rev() {
+        text[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
         number /= 10;
     }
 }

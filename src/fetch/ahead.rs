@@ -2,8 +2,8 @@
 //!
 //! While one answer arrives and is written, PostHog can work at the next. Its body is not read
 //! before its turn comes, so it takes no memory; all that is gained is PostHog's time to think.
-//! It holds a place among the requests under way and no other question of its stream may wait for
-//! that place: whatever else is asked first, and every fault of the answer in hand, gives it up.
+//! It holds a place among the requests under way, and no other question of its stream may wait for
+//! that place: it makes room when something else is asked first, or the answer in hand fails.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -38,12 +38,35 @@ impl<'a> Ahead<'a> {
         Self { request, meter, retries: meter.retries(), state }
     }
 
-    /// The answer, where it is this question's; else it is given up.
-    pub(super) async fn to(self, request: &Request) -> Option<Begun> {
+    /// Whether it is this question.
+    pub(super) fn is(&self, request: &Request) -> bool {
+        self.request == *request
+    }
+
+    /// Its answer, now that it is its turn.
+    pub(super) async fn answer(self) -> Option<Begun> {
         match self.state {
-            _ if self.request != *request => None,
             State::Asked(asked) => asked.into_inner().await,
             State::Begun(begun) => begun,
+        }
+    }
+
+    /// Makes room for another question, and stays for later.
+    pub(super) async fn aside(self) -> Self {
+        let (request, meter, retries) = (self.request.clone(), self.meter, self.retries);
+        let mut begun = self.answer().await;
+        begun.iter_mut().for_each(Begun::make_room);
+        Self { request, meter, retries, state: State::Begun(begun) }
+    }
+
+    /// Whether it could make room at once.
+    fn makes_room(&mut self) -> bool {
+        match &mut self.state {
+            State::Asked(_) => false,
+            State::Begun(begun) => {
+                begun.iter_mut().for_each(Begun::make_room);
+                true
+            }
         }
     }
 
@@ -62,9 +85,10 @@ pub(super) async fn beside<T>(ahead: &mut Option<Ahead<'_>>, due: impl Future<Ou
     std::future::poll_fn(move |context| {
         let polled = due.as_mut().poll(context);
         if let Some(put) = ahead {
-            match put.meter.retries() == put.retries {
-                true => put.poll(context),
-                false => *ahead = None,
+            let is_failing = put.meter.retries() > put.retries;
+            match is_failing && !put.makes_room() {
+                true => *ahead = None,
+                false => put.poll(context),
             }
         }
         polled

@@ -246,7 +246,14 @@ impl Reader<'_> {
         let counted = walk.short.map_or(counted, |short| short.counted);
         let mut is_whole = is_proven(rows, counted, shown);
         if !is_whole {
-            let again = self.count_again(walk, &chunk).await?;
+            self.foreseen = self.foresee(walk, n);
+            let again = match self.count_again(walk, &chunk).await {
+                Err(err) if err.asks_too_much() => {
+                    walk.ask_less(n);
+                    return Ok(());
+                }
+                counted => counted?,
+            };
             is_whole = is_proven_by(rows, (counted, again), shown);
             if !is_whole {
                 return self.refuse(walk, &request, rows, again).await;

@@ -302,12 +302,17 @@ impl<'a> Reader<'a> {
         watch: &mut W,
     ) -> Result<Answer, FetchError> {
         self.asked += 1;
-        let begun = match self.ahead.take() {
-            Some(ahead) => ahead.to(request).await,
-            None => None,
-        };
         let foreseen = self.foreseen.take();
-        self.ahead = foreseen.map(|next| Ahead::new(self.client, self.meter, next));
+        let (begun, aside) = match self.ahead.take() {
+            Some(ahead) if ahead.is(request) => (ahead.answer().await, None),
+            Some(ahead) if foreseen.as_ref().is_some_and(|next| ahead.is(next)) => {
+                (None, Some(ahead.aside().await))
+            }
+            // What was foreseen did not come true.
+            _ => (None, None),
+        };
+        let put = |next| Ahead::new(self.client, self.meter, next);
+        self.ahead = aside.or_else(|| foreseen.map(put));
         let mut intake = PageIntake::new(&mut self.splitter, watch, &self.out);
         let asking = self.client.ask_on(request, &mut intake, self.meter, begun);
         let asked = beside(&mut self.ahead, asking).await;

@@ -235,7 +235,7 @@ impl Client {
         let permit = self.admit(request, meter).await?;
         meter.sent();
         let answer = self.attempt(request).await;
-        Ok(Begun { answer, permit })
+        Ok(Begun { answer, permit: Some(permit) })
     }
 
     /// Waits until the request may go, then enters it in the ledger. Waiting for
@@ -362,7 +362,14 @@ impl Client {
 /// A question that was sent, and answered as far as the head says.
 pub struct Begun {
     answer: Result<Accepted, Setback>,
-    permit: Permit,
+    permit: Option<Permit>,
+}
+
+impl Begun {
+    /// Lets another request have the place of this one, whose body waits.
+    pub fn make_room(&mut self) {
+        self.permit = None;
+    }
 }
 
 /// A good answer whose body is still to come.

@@ -56,10 +56,16 @@ pub(crate) fn closing_quote(bytes: &[u8], pos: &mut usize) -> Option<usize> {
     is_closed.then_some(at)
 }
 
+/// Whether one of the bytes is this one.
+pub(crate) fn has(byte: u8, bytes: &[u8]) -> bool {
+    // Without an early end, so that the compiler compares many at once.
+    bytes.iter().fold(false, |found, other| found | (*other == byte))
+}
+
 /// Whether none of the bytes is a backslash or a control character.
 pub(crate) fn is_plain(bytes: &[u8]) -> bool {
     let is_odd = |byte: &u8| (*byte == b'\\') | byte.is_ascii_control();
-    // Without an early end, so that the compiler compares many at once.
+    // Without an early end, as above.
     !bytes.iter().fold(false, |found, byte| found | is_odd(byte))
 }
 
@@ -194,10 +200,10 @@ pub(crate) fn append(out: &mut Vec<u8>, bytes: &[u8], mut from: usize, to: usize
 /// Appends bytes, with this one twice wherever it stands.
 pub(crate) fn append_doubling(byte: u8, bytes: &[u8], out: &mut Vec<u8>) {
     let mut done = 0;
-    for at in places(byte, bytes) {
+    places(byte, bytes).for_each(|at| {
         append(out, bytes, done, at + 1);
         done = at;
-    }
+    });
     append(out, bytes, done, bytes.len());
 }
 

@@ -179,34 +179,36 @@ pub(crate) fn string_content(raw: &str) -> Option<&str> {
 /// (NUL, half a surrogate pair, an unknown escape) was replaced by `U+FFFD`.
 pub(crate) fn unescape(content: &str) -> (Cow<'_, str>, bool) {
     let bytes = content.as_bytes();
-    let mut escapes = bytes::escapes(bytes).peekable();
-    if escapes.peek().is_none() {
-        return (without_nul(Cow::Borrowed(content)), content.contains('\0'));
+    if bytes::find([b'\\'; 2], bytes, 0) == bytes.len() {
+        let has_nul = bytes::has(0, bytes);
+        return (if has_nul { without_nul(content.into()) } else { content.into() }, has_nul);
     }
     let mut text = Vec::with_capacity(bytes.len() + bytes::BLOCK);
     let mut done = 0;
     let mut repaired = false;
-    for at in escapes {
+    // Not a `for` loop: this way it runs within the loop over blocks.
+    bytes::escapes(bytes).for_each(|at| match bytes.get(at + 1) {
         // The second half of a pair was read with the first.
-        if at < done {
-            continue;
-        }
-        bytes::append(&mut text, bytes, done, at);
+        _ if at < done => {}
         // These stand for themselves, and are copied with what follows.
-        if let Some(b'"' | b'\\' | b'/') = bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/') => {
+            bytes::append(&mut text, bytes, done, at);
             done = at + 1;
-            continue;
         }
-        let (spelt, used) = escape(&content[at + 1..]);
-        text.extend_from_slice(spelt.unwrap_or('\u{fffd}').encode_utf8(&mut [0; 4]).as_bytes());
-        repaired |= spelt.is_none();
-        done = at + 1 + used;
-    }
+        _ => {
+            bytes::append(&mut text, bytes, done, at);
+            let (spelt, used) = escape(&content[at + 1..]);
+            let spelt_or = spelt.unwrap_or('\u{fffd}');
+            text.extend_from_slice(spelt_or.encode_utf8(&mut [0; 4]).as_bytes());
+            repaired |= spelt.is_none();
+            done = at + 1 + used;
+        }
+    });
     bytes::append(&mut text, bytes, done, bytes.len());
     // Always UTF-8: it was, and characters took the place of escapes.
     let text = String::from_utf8(text)
         .unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned());
-    match text.contains('\0') {
+    match bytes::has(0, text.as_bytes()) {
         false => (Cow::Owned(text), repaired),
         true => (without_nul(Cow::Owned(text)), true),
     }

@@ -1,4 +1,7 @@
 //! Rows as lines of JSON, and lines as rows again.
+//!
+//! A line has no line break in it: none is in a value that is JSON without white space, and
+//! texts are written with escapes.
 
 use std::fs::File;
 use std::io::{self, BufRead, Write};
@@ -44,26 +47,12 @@ impl RowWriter for JsonlWriter {
             None => line.push(b'{'),
         }
         line.push(b'}');
-        if line.contains(&b'\n') {
-            escape_newlines(line);
-        }
         line.push(b'\n');
         self.file.write_all(line)
     }
 
     fn finish(self: Box<Self>) -> io::Result<File> {
         self.file.finish()
-    }
-}
-
-/// A text may come with a raw newline in it, though JSON forbids that: it would be two lines.
-fn escape_newlines(line: &mut Vec<u8>) {
-    let text = std::mem::take(line);
-    for piece in text.split_inclusive(|&byte| byte == b'\n') {
-        match piece.strip_suffix(b"\n") {
-            Some(piece) => line.extend_from_slice(&[piece, b"\\n"].concat()),
-            None => line.extend_from_slice(piece),
-        }
     }
 }
 
