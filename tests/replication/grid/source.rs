@@ -118,6 +118,7 @@ fn pass_in_rows_of(most: usize, ground: &Ground, mangles: &[Mangle]) -> Tried {
 fn all_run_well(scene: &Scene) {
     loop {
         let (project, left) = (scene.project(), scene.proxy.left());
+        scene.proxy.meets_a_run();
         project.run_with(scene.ground.options()).succeeds();
         scene.ground.holds(&scene.posthog, &project);
         assert!(scene.proxy.left() < left, "{left} faults had no question to strike");

@@ -4,7 +4,7 @@
 //! a [`Mangle`] makes of it: another status, other rows, half the bytes, none. A mangle
 //! strikes the questions it is meant for, so often; everything else passes unharmed.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -204,7 +204,13 @@ struct Play {
     /// The most rows that a page has, whatever is asked for.
     clamp: Option<usize>,
     struck: Mutex<usize>,
+    /// How often a question was struck since it last passed.
+    in_a_row: Mutex<HashMap<String, usize>>,
 }
+
+/// Of strikes that come once each no question has more than this in a row, whichever others are
+/// under way: so often it is asked again.
+const MOST_IN_A_ROW: usize = 3;
 
 /// A proxy before a sandbox, until dropped.
 pub(crate) struct Proxy {
@@ -280,6 +286,11 @@ impl Proxy {
         self.play.strikes.lock().unwrap().clear();
     }
 
+    /// Another run begins, whose questions were never asked before.
+    pub(crate) fn meets_a_run(&self) {
+        self.play.in_a_row.lock().unwrap().clear();
+    }
+
     /// How often it struck so far.
     pub(crate) fn struck(&self) -> usize {
         *self.play.struck.lock().unwrap()
@@ -296,10 +307,15 @@ impl Play {
     fn turn_of(&self, asked: &Asked) -> Option<Mangle> {
         let mut strikes = self.strikes.lock().unwrap();
         let strike = strikes.front_mut().filter(|strike| (strike.is_meant)(asked))?;
-        if strike.spared > 0 {
-            strike.spared -= 1;
+        let mut in_a_row = self.in_a_row.lock().unwrap();
+        let in_a_row = in_a_row.entry(format!("{} {}", asked.line, asked.body)).or_default();
+        let has_enough = strike.times.is_some() && *in_a_row == MOST_IN_A_ROW;
+        if strike.spared > 0 || has_enough {
+            strike.spared -= usize::from(!has_enough);
+            *in_a_row = 0;
             return None;
         }
+        *in_a_row += 1;
         *self.struck.lock().unwrap() += 1;
         let mangle = Arc::clone(&strike.mangle);
         if let Some(times) = &mut strike.times {
