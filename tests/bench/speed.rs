@@ -110,9 +110,9 @@ impl Bench<'_> {
             target("into CSV", "file://csv", "csv", bulk::none),
             #[cfg(feature = "parquet")]
             target("into Parquet", "file://parquet", "parquet", bulk::none),
-            target("into SQLite", "sqlite://events.db", "jsonl", bulk::sqlite),
+            target("into SQLite", "sqlite://events.db", "", bulk::sqlite),
             #[cfg(feature = "postgres")]
-            target("into PostgreSQL (the client)", &postgres_url(), "jsonl", bulk::postgres),
+            target("into PostgreSQL (the client)", &postgres_url(), "", bulk::postgres),
         ])
     }
 
@@ -126,9 +126,14 @@ impl Bench<'_> {
     /// A replication file.
     fn file(&self, name: &str, target: &str, format: &str) -> String {
         let name = format!("{name}.yaml");
+        let options = match format {
+            "" => String::new(),
+            format => format!(", target_options: {{ format: {format} }}"),
+        };
         let yaml = format!(
-            "source: POSTHOG\ntarget: {target}\ndefaults: {{ mode: incremental, object: bench.{{stream_name}}, \
-             target_options: {{ format: {format} }} }}\nstreams: {{ events: }}\n"
+            "source: POSTHOG\ntarget: {target}\n\
+             defaults: {{ mode: incremental, object: bench.{{stream_name}}{options} }}\n\
+             streams: {{ events: }}\n"
         );
         std::fs::write(self.folder.join(&name), yaml).unwrap();
         name
