@@ -35,8 +35,8 @@ pub use sweep::Wrong;
 pub(crate) use sweep::no_scratch;
 use writer::Writer;
 
-/// Batches between reader and writer: enough to overlap them, at a quarter megabyte each.
-const HANDED_OVER: usize = 4;
+/// Batches between reader and writer: enough to overlap them, at a megabyte each.
+const HANDED_OVER: usize = 2;
 
 /// An unfinished copy older than this is begun anew: its first rows would be too old.
 const FRESH_COPY: Duration = Duration::from_secs(6 * 3600);

@@ -10,9 +10,9 @@ use super::{Answer, Delivery};
 use crate::http::{BadBody, Intake, Stopped};
 use crate::record::split::{Envelope, NotJson, RowView, Splitter, Verdict};
 
-/// A batch this large keeps a target busy for milliseconds; smaller ones cost hand-overs,
-/// larger ones only memory.
-const BATCH_BYTES: usize = 256 * 1024;
+/// A batch this large keeps a target busy for milliseconds; smaller ones cost hand-overs and, in
+/// PostgreSQL, statements, larger ones only memory.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Rows that have to wait for the end of their page may take so much memory.
 const MOST_HELD: usize = 256 << 20;

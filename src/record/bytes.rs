@@ -163,6 +163,19 @@ fn places(byte: u8, bytes: &[u8]) -> impl Iterator<Item = usize> {
     offsets(bytes, move |block| which(block, byte))
 }
 
+/// The offsets of each `e` and `E` behind a digit, and of some others.
+pub(crate) fn exponents(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    offsets(bytes, |block| {
+        let letters = bits(block, |some| (some | u8x16::splat(0x20)).simd_eq(u8x16::splat(b'e')));
+        let digits = bits(block, |some| {
+            let (least, most) = (u8x16::splat(b'0'), u8x16::splat(b'9'));
+            some.max(least).min(most).simd_eq(some)
+        });
+        // What is before the block is not looked at.
+        letters & (digits << 1 | 1)
+    })
+}
+
 /// The offsets of what is marked in each block.
 fn offsets(
     bytes: &[u8],

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::record::bytes;
+
 /// Deeper values would need more of the server's stack than it is given by default.
 const DEEPEST: usize = 1000;
 
@@ -19,10 +21,10 @@ const LARGEST_WHOLE: f64 = 9e18;
 
 /// `json` as `jsonb` takes it, and whether it had to be changed for that.
 pub(crate) fn json(json: &str) -> (Cow<'_, str>, bool) {
-    if is_beyond(json) {
+    if may_be_beyond(json) && is_beyond(json) {
         return (Cow::Owned(quoted(json)), true);
     }
-    if !json.contains("\\u") && !json.contains('\0') {
+    if !json.contains("\\u") && !bytes::has(0, json.as_bytes()) {
         return (Cow::Borrowed(json), false);
     }
     let mut kept = String::with_capacity(json.len());
@@ -89,6 +91,15 @@ fn escape(rest: &str) -> (usize, bool) {
         Some(0xdc00..0xe000) => (6, false),
         Some(_) => (6, true),
     }
+}
+
+/// Whether it is worth a closer look: nearly all JSON is too short and has too few brackets.
+fn may_be_beyond(json: &str) -> bool {
+    let bytes = json.as_bytes();
+    // This bit alone tells `[` from `{`.
+    let brackets = bytes.iter().filter(|byte| **byte | 0x20 == b'{').count();
+    let has_exponent = || bytes::exponents(bytes).any(|at| is_large_exponent(&bytes[at + 1..]));
+    bytes.len() > MOST_DIGITS || brackets > DEEPEST || has_exponent()
 }
 
 /// Whether nesting or a number in it is more than PostgreSQL can hold.
@@ -162,6 +173,16 @@ mod tests {
         }
         for (one, other) in [("1", r#""1""#), ("[1.5]", "[1]"), ("[]", "{}"), ("null", "0")] {
             assert_ne!(meaning(one), meaning(other));
+        }
+    }
+
+    #[test]
+    fn a_large_exponent_is_found_wherever_a_block_ends() {
+        for before in 0..140 {
+            let json = format!("[{}1e99999]", "1,".repeat(before));
+            assert!(storable(&json).1, "{json}");
+            let small = format!("[{}1e9999,\"1e99999\"]", "1,".repeat(before));
+            assert!(!storable(&small).1, "{small}");
         }
     }
 
