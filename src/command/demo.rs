@@ -20,13 +20,13 @@ use crate::target::count_rows;
 const EXAMPLE: &str = include_str!("../../replication.example.yaml");
 
 /// How many events happen between the two runs, and how many arrive late.
-const FRESH: usize = 50;
+pub(super) const FRESH: usize = 50;
 
 /// How late the late ones are.
-const LATE: Duration = Duration::from_secs(2 * 86_400);
+pub(super) const LATE: Duration = Duration::from_secs(2 * 86_400);
 
 /// The demo need not wait for PostHog's ingestion; a little, because its clock has whole seconds.
-const JUST_NOW: Duration = Duration::from_secs(2);
+pub(super) const JUST_NOW: Duration = Duration::from_secs(2);
 
 /// Plays it through.
 pub(super) async fn demo(args: &DemoArgs) -> Result<Exit, Failure> {

@@ -77,15 +77,8 @@ impl From<ConfigError> for Failure {
 /// Turns the signals that ask a process to stop into a value.
 fn stop_signal() -> Result<watch::Receiver<Option<u8>>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
-    let failed = |err: std::io::Error| {
-        Failure::usage(
-            "cannot listen for signals",
-            err.to_string(),
-            "run on a system that has them",
-        )
-    };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let (send, stop) = watch::channel(None);
     tokio::spawn(async move {
         let number = tokio::select! {
@@ -99,4 +92,9 @@ fn stop_signal() -> Result<watch::Receiver<Option<u8>>, Failure> {
         std::future::pending::<()>().await;
     });
     Ok(stop)
+}
+
+fn no_signals(err: std::io::Error) -> Failure {
+    let fix = "run on a system that has them";
+    Failure::usage("cannot listen for signals", err.to_string(), fix)
 }

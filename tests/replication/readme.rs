@@ -19,6 +19,21 @@ fn the_demo_replicates_everything_twice() {
 }
 
 #[test]
+fn the_sandbox_lives_on_when_it_is_told_to() {
+    let posthog = PostHog::start();
+    let project = Project::of_everything(&posthog);
+    let sandbox = ["sandbox", "--listen", "127.0.0.1:0", "--events", "500"];
+    let mut running = project.starts_command(&sandbox);
+    running.prints("export POSTHOG=");
+
+    running.receives("USR1");
+    running.prints("50 events happened and 50 arrived that are two days old");
+    running.receives("TERM");
+
+    running.ends().succeeds();
+}
+
+#[test]
 fn the_example_replicates_everything() {
     let posthog = PostHog::start();
     let project = Project::of(&posthog, EXAMPLE);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -428,6 +429,23 @@ impl Running<'_> {
         let pid = self.pid().to_string();
         let sent = Command::new("kill").args(["-s", signal, &pid]).status().unwrap();
         assert!(sent.success(), "{signal} cannot be sent to {pid}");
+    }
+
+    /// Waits until it prints a line in which this stands.
+    #[track_caller]
+    pub(crate) fn prints(&mut self, part: &str) {
+        let mut line = Vec::new();
+        // What comes after it is left for the end.
+        for byte in self.child.stdout.as_mut().unwrap().bytes() {
+            line.push(byte.unwrap());
+            if line.ends_with(b"\n") {
+                if String::from_utf8_lossy(&line).contains(part) {
+                    return;
+                }
+                line.clear();
+            }
+        }
+        panic!("it ended and had not printed {part:?}");
     }
 
     /// Kills it as a power cut would.
