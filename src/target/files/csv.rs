@@ -17,7 +17,7 @@ use crate::record::bytes;
 use crate::record::repair::Repairs;
 use crate::record::value::Value;
 use crate::schema::Schema;
-use crate::target::files::format::{EachObject, RowWriter, TextColumn};
+use crate::target::files::format::{EachObject, RowWriter, TextColumn, text_of};
 use crate::target::files::pack::{Packed, unpack};
 use crate::target::files::shape::{SEQ, Shape};
 
@@ -51,7 +51,10 @@ impl RowWriter for CsvWriter {
                 Value::Double(_) => {
                     row.write_json(slot.index, &mut Repairs::default(), &mut self.line);
                 }
-                value => value.text().iter().for_each(|text| write_text(text, &mut self.line)),
+                value => {
+                    let text = text_of(value, slot.kind);
+                    text.iter().for_each(|text| write_text(text, &mut self.line));
+                }
             }
             self.line.push(b',');
         }

@@ -4,6 +4,7 @@
 //! JSON objects, one after the other, from which batches are made here. Formats know
 //! nothing of folders, manifests or pages.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -14,6 +15,7 @@ use crate::record::batch::{Batch, Row};
 use crate::record::json::{self, Spelling};
 use crate::record::repair::Repairs;
 use crate::record::split::{Layout, NotJson, Placement, Splitter, Verdict};
+use crate::record::value::Value;
 use crate::schema::{ColumnType, Schema};
 use crate::target::files::csv::{self, CsvWriter};
 use crate::target::files::jsonl::{self, JsonlWriter};
@@ -117,6 +119,17 @@ impl<'a> Rows<'a> {
             return Ok(());
         }
         self.splitter.cut(usize::MAX).iter().try_for_each(&mut *self.take)
+    }
+}
+
+/// The text of a value in a column of texts. One of JSON holds nothing else: what is no JSON is
+/// a string there, as in JSON lines, and stays the same when its file is written anew.
+pub(super) fn text_of(value: Value<'_>, kind: ColumnType) -> Option<Cow<'_, str>> {
+    match value {
+        Value::Text(text) if kind == ColumnType::Json => {
+            Some(Cow::Owned(serde_json::Value::from(text).to_string()))
+        }
+        value => value.text(),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::record::batch::Row;
 use crate::record::repair::Repairs;
 use crate::record::value::Value;
 use crate::schema::{ColumnType, Schema};
-use crate::target::files::format::{EachObject, RowWriter, TextColumn};
+use crate::target::files::format::{EachObject, RowWriter, TextColumn, text_of};
 use crate::target::files::pack::BUFFER;
 use crate::target::files::shape::{SEQ, Shape, Slot};
 
@@ -195,7 +195,7 @@ impl Column {
     fn add(&mut self, value: Value<'_>, slot: &Slot) -> io::Result<usize> {
         match (self, value) {
             (Self::Text(texts), value) => {
-                let text = value.text();
+                let text = text_of(value, slot.kind);
                 texts.append_option(text.as_deref());
                 return Ok(text.map_or(0, |text| text.len()));
             }

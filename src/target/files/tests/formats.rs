@@ -86,10 +86,7 @@ fn files_of_another_format_are_replaced_or_stay_alone() {
 
 #[test]
 fn compacting_keeps_what_counts_of_every_key_and_the_checkpoint() {
-    for format in FileFormat::ALL
-        .into_iter()
-        .filter(|format| cfg!(feature = "parquet") || *format != FileFormat::Parquet)
-    {
+    for format in written() {
         let home = Home::of(Layout { format, by_date: false });
         let mut target = home.begun(Load::Merge);
         write(&mut target, r#"{"id":"a","at":"2026-01-02","n":1.5},{"id":"b"},{"id":"gone"}"#);
@@ -115,6 +112,46 @@ fn compacting_keeps_what_counts_of_every_key_and_the_checkpoint() {
         target.publish(&checkpoint(3)).unwrap();
         assert_eq!(rows(&home)[1], "b ∅ \"later\"", "{format:?}");
     }
+}
+
+#[test]
+fn what_is_no_json_in_a_column_of_json_is_a_string_and_stays_one() {
+    // It was the text as it came, and became a string when its file was written anew.
+    let json = Column { name: "new".into(), kind: ColumnType::Json, origin: Origin::Field };
+    let mut schema = Schema::clone(&schema());
+    schema.columns.push(json);
+    let schema = Arc::new(schema);
+    for format in written() {
+        let home = Home::of(Layout { format, by_date: false });
+        let mut target = home.begun(Load::Merge);
+        for (sequence, at) in [(1, "2026-01-01"), (2, "2026-01-02")] {
+            let answer = format!(
+                r#"{{"results":[{{"id":"a","at":"{at}","new":{{"x":NaN}}}},{{"id":"b","new":"b"}}]}}"#
+            );
+            let batch = Batch::of_results(Arc::clone(&schema), &answer).unwrap().unwrap();
+            target.write(&batch).unwrap();
+            target.commit(&checkpoint(sequence)).unwrap();
+        }
+        drop(target);
+        let in_csv = || {
+            let name = home.names().remove(1);
+            let text = name.ends_with(".csv").then(|| home.read(&name))?;
+            csv_rows(&text).remove(0).remove("new").unwrap()
+        };
+        let before = (rows(&home), in_csv());
+
+        home.open().unwrap().compact().unwrap();
+
+        assert_eq!(before.0, [r#"a ∅ "{\"x\":NaN}""#, r#"b ∅ "b""#], "{format:?}");
+        assert!(before.1.iter().all(|text| text == r#""{\"x\":NaN}""#), "{before:?}");
+        assert_eq!((rows(&home), in_csv()), before, "{format:?}");
+    }
+}
+
+/// The formats that this build writes.
+fn written() -> impl Iterator<Item = FileFormat> {
+    let all = FileFormat::ALL.into_iter();
+    all.filter(|format| cfg!(feature = "parquet") || *format != FileFormat::Parquet)
 }
 
 /// What readers see.
