@@ -12,7 +12,7 @@ use std::thread;
 
 use hogline::sandbox::{Fault, FaultKind};
 
-use crate::grid::{Ground, is_whole};
+use crate::grid::{Ground, Kind, TARGETS, is_whole};
 use crate::support::{DAY, MINUTE, PostHog, Project};
 
 /// What is replicated beside events.
@@ -86,9 +86,11 @@ impl<'a> Story<'a> {
         let streams = streams[dice.below(2)];
         // Faults are tried again at once, and waits that PostHog names end the run.
         let project = Project::incremental(posthog, streams).with_input("max_wait: 1ms");
-        let target = dice.one_of(&["sqlite", "jsonl"]);
-        let project = if target == "jsonl" { project.into_files() } else { project };
-        let ground = |stream| Ground { target, mode: "incremental", paging: "any", stream };
+        let is_near = |(_, kind): &&(&str, Kind)| *kind != Kind::Postgres;
+        let near: Vec<_> = TARGETS.iter().filter(is_near).copied().collect();
+        let (target, kind) = dice.one_of(&near);
+        let project = kind.of(project);
+        let ground = |stream| Ground { target, kind, mode: "incremental", paging: "any", stream };
         let grounds = streams.iter().copied().map(ground).collect();
         Self { posthog, has_sql, project, grounds }
     }

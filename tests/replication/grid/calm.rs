@@ -10,5 +10,5 @@ fn without_a_fault_every_ground_holds() {
         ground.settles(&posthog, &project);
         Tried::Passed(1)
     });
-    try_all("calm", 5, &[nothing]);
+    try_all("calm", 7, &[nothing]);
 }

@@ -125,7 +125,7 @@ fn a_run_killed_at_any_moment_is_finished_by_the_next() {
         Fault::new(format!("killed: {moment}"), move |ground| killed(ground, moment))
     };
     let faults: Vec<Fault> = MOMENTS.iter().map(fault).collect();
-    try_all("killed", 17, &faults);
+    try_all("killed", 29, &faults);
 }
 
 /// One folder, in which the first run dies at the first moment, the second at the second, …
@@ -181,7 +181,7 @@ fn a_recovery_may_be_killed_as_well() {
         Fault::new("killed again and again", killed_again_and_again),
         Fault::new("killed in recovery", killed_in_recovery),
     ];
-    try_all("recovery", 7, &faults);
+    try_all("recovery", 11, &faults);
 }
 
 /// Is asked to stop, at every moment.
@@ -216,7 +216,7 @@ fn a_run_asked_to_stop_at_any_moment_leaves_nothing_to_repair() {
     let faults = [("TERM", 143), ("INT", 130)].map(|(signal, code)| {
         Fault::new(format!("SIG{signal}"), move |ground| stopped(ground, signal, code))
     });
-    try_all("stopped", 5, &faults);
+    try_all("stopped", 7, &faults);
 }
 
 /// The names in the program's source.
@@ -251,7 +251,7 @@ fn every_moment_that_has_a_name_comes() {
 
 /// What a run passes whose predecessor died when its files were shown and not listed.
 fn moments_after_a_broken_swap() -> Vec<String> {
-    let is_it = |ground: &Ground| ground.target == "jsonl" && ground.mode == "full-refresh";
+    let is_it = |ground: &Ground| ground.is_files() && ground.mode == "full-refresh";
     let ground = Ground::all().into_iter().find(is_it).unwrap();
     let posthog = ground.posthog();
     let project = ground.project(&posthog);

@@ -1,6 +1,6 @@
 //! A disk that is full, failing or read-only: the run says so, and nothing is lost.
 
-use super::{Fault, Ground, Tried, is_whole, try_all};
+use super::{Fault, Ground, Kind, Tried, is_whole, try_all};
 use crate::support::{PostHog, Shim};
 
 #[test]
@@ -15,7 +15,7 @@ fn a_disk_that_fails_anywhere_costs_no_row() {
         at_every("the n-th rename fails", |n| Shim::failing("rename", n)),
         Fault::new("read-only file system", is_read_only),
     ];
-    try_all("disk", 29, &faults);
+    try_all("disk", 51, &faults);
 }
 
 /// The calls that are made to fail: each of the first ones, then ever fewer.
@@ -73,10 +73,10 @@ fn is_read_only(ground: &Ground) -> Tried {
     full.run_with(ground.options()).succeeds();
     posthog.clear_log();
     fresh.run_on(&Shim::read_only(), ground.options()).exits(7).says("fix:");
-    let parts: &[&str] = match ground.target {
-        "jsonl" => &["/out", "/state/"],
-        "sqlite" => &["posthog.db", "/state/"],
-        _ => &["/state/"],
+    let parts: &[&str] = match ground.kind {
+        Kind::Files(_) => &["/out", "/state/"],
+        Kind::Sqlite => &["posthog.db", "/state/"],
+        Kind::Postgres => &["/state/"],
     };
     for part in parts {
         full.run_on(&Shim::read_only().under(part), ground.options()).exits(7).says("fix:");

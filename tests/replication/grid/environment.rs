@@ -24,7 +24,7 @@ fn no_clock_and_no_zone_changes_what_is_read() {
         zone("night to winter time in Berlin", "Europe/Berlin", 120, "2026-10-25T00:59:30Z"),
         zone("TZ of nonsense", "Nowhere/Land", -210, "2026-03-10T12:00:00Z"),
     ];
-    try_all("clock", 37, &faults);
+    try_all("clock", 41, &faults);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn nobody_need_watch_a_run() {
             command.env_remove("HOGLINE_HOME").env("HOME", "/dev/null");
         }),
     ];
-    try_all("surroundings", 29, &faults);
+    try_all("surroundings", 43, &faults);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn no_name_of_a_folder_is_too_odd() {
         Fault::new("odd names of file, state and target", odd_names),
         Fault::new("a folder whose name is not UTF-8", not_utf8),
     ];
-    try_all("names", 29, &faults);
+    try_all("names", 39, &faults);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn runs_at_once_never_mix_what_they_write() {
         Fault::new("twenty states for one table", |ground| at_once_on_one_table(ground, 20)),
         Fault::new("twenty states and objects in one place", at_once_in_one_place),
     ];
-    try_all("at-once", 37, &faults);
+    try_all("at-once", 63, &faults);
 }
 
 /// A run, then more records, then a run again; both in the same surroundings.
@@ -270,7 +270,7 @@ fn at_once_in_one_place(ground: &Ground) -> Tried {
             database.sql(&format!(
                 "DROP SCHEMA IF EXISTS posthog CASCADE; ALTER SCHEMA p{n} RENAME TO posthog"
             ));
-        } else if ground.target == "jsonl" {
+        } else if ground.is_files() {
             drop(fs::remove_dir_all(project.path("out/posthog")));
             fs::rename(source, project.path("out/posthog")).unwrap();
         } else {

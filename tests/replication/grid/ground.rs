@@ -9,10 +9,16 @@ use serde_json::Value;
 
 use crate::support::{PostHog, Project};
 
-#[cfg(feature = "postgres")]
-const TARGETS: &[&str] = &["sqlite", "postgres", "jsonl"];
-#[cfg(not(feature = "postgres"))]
-const TARGETS: &[&str] = &["sqlite", "jsonl"];
+/// The targets, as `HOGLINE_GRID` names them.
+pub(crate) const TARGETS: &[(&str, Kind)] = &[
+    ("sqlite", Kind::Sqlite),
+    #[cfg(feature = "postgres")]
+    ("postgres", Kind::Postgres),
+    ("jsonl", Kind::Files("format: jsonl")),
+    ("csv", Kind::Files("format: csv, compression: gzip")),
+    #[cfg(feature = "parquet")]
+    ("parquet", Kind::Files("format: parquet")),
+];
 
 const MODES: [&str; 4] = ["full-refresh", "truncate", "incremental", "backfill"];
 
@@ -29,10 +35,32 @@ const PAGINGS: [(&str, &str); 6] = [
 /// All of the sandbox's history.
 const RANGE: &str = "2026-01-01,2026-12-01";
 
+/// What a target is to those who look into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "this build has none"))]
+    Postgres,
+    /// Files, written with these options.
+    Files(&'static str),
+}
+
+impl Kind {
+    /// A project that replicates into it.
+    pub(crate) fn of(self, project: Project) -> Project {
+        match self {
+            Self::Sqlite => project,
+            Self::Postgres => project.into_a_database(),
+            Self::Files(options) => project.into_files_of(options),
+        }
+    }
+}
+
 /// A place for a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ground {
     pub(crate) target: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) mode: &'static str,
     pub(crate) paging: &'static str,
     /// The stream that is replicated.
@@ -51,10 +79,26 @@ impl Ground {
         let mut all = Vec::new();
         for (paging, stream) in PAGINGS {
             for mode in MODES {
-                all.extend(TARGETS.iter().map(|target| Self { target, mode, paging, stream }));
+                let on = |&(target, kind)| Self { target, kind, mode, paging, stream };
+                all.extend(TARGETS.iter().map(on));
             }
         }
         all
+    }
+
+    /// Every target's name.
+    pub(crate) fn targets() -> Vec<&'static str> {
+        TARGETS.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// Whether the target is a folder of files.
+    pub(crate) fn is_files(&self) -> bool {
+        matches!(self.kind, Kind::Files(_))
+    }
+
+    /// Whether the target is a database.
+    pub(crate) fn is_database(&self) -> bool {
+        !self.is_files()
     }
 
     /// Why nothing can be tried here.
@@ -86,11 +130,7 @@ impl Ground {
     pub(crate) fn project(&self, posthog: &PostHog) -> Project {
         let mode = if self.mode == "backfill" { "incremental" } else { self.mode };
         let project = Project::in_mode(posthog, mode, &[self.stream]);
-        match self.target {
-            "jsonl" => project.into_files(),
-            "postgres" => project.into_a_database(),
-            _ => project,
-        }
+        self.kind.of(project)
     }
 
     /// The options of a run in this mode.
@@ -120,9 +160,9 @@ impl Ground {
             let sql = format!("SELECT {written}t.* FROM posthog.{} AS t", self.stream);
             return database.sql(&sql).into_iter().collect();
         }
-        match self.target {
-            "jsonl" => project.lines_of(self.stream),
-            _ => project.copy().everything().into_values().flatten().collect(),
+        match self.is_files() {
+            true => project.lines_of(self.stream),
+            false => project.copy().everything().into_values().flatten().collect(),
         }
     }
 
@@ -132,19 +172,19 @@ impl Ground {
         if let Some(database) = project.database() {
             return database.holds_exactly(posthog, self.stream);
         }
-        match self.target {
-            "jsonl" => project.files_show_exactly(posthog, self.stream),
-            _ => project.holds_exactly(posthog, self.stream),
+        match self.is_files() {
+            true => project.files_show_exactly(posthog, self.stream),
+            false => project.holds_exactly(posthog, self.stream),
         }
     }
 
     /// The copy is what PostHog holds, and state and target know of the same commits.
     #[track_caller]
     pub(crate) fn holds(&self, posthog: &PostHog, project: &Project) {
-        match self.target {
+        match self.is_files() {
             // Of files also those that no manifest names.
-            "jsonl" => project.files_hold_exactly(posthog, self.stream),
-            _ => self.readers_see_all(posthog, project),
+            true => project.files_hold_exactly(posthog, self.stream),
+            false => self.readers_see_all(posthog, project),
         }
         let (state, target) = (self.in_state(project), self.in_target(project));
         assert!(target.is_some(), "the target has no checkpoint");
@@ -189,7 +229,7 @@ impl Ground {
             let (epoch, sequence) = found.first()?.split_once('|')?;
             return Some((epoch.to_owned(), sequence.parse().unwrap()));
         }
-        if self.target != "jsonl" {
+        if self.kind == Kind::Sqlite {
             return checkpoint(
                 &project.path("posthog.db"),
                 "_hogline_checkpoints WHERE",

@@ -2,10 +2,12 @@
 //!
 //! A [`Fault`] is tried on every [`Ground`]: a target, a mode and a way of paging. After it,
 //! whatever it did, [`Ground::settles`] runs to the end and holds the copy against every
-//! promise. A plain test run tries a sample of the cells, the same in every run; with
-//! `HOGLINE_GRID=cells` every cell is tried, with `HOGLINE_GRID=postgres` every cell of that
-//! target, and with `HOGLINE_GRID=whole` also every moment within a cell. `tests/grid` prints
-//! the table, and puts it into `docs/trust.md`.
+//! promise. A plain test run tries a sample of the cells, the same in every run, in which every
+//! group meets every target. With `HOGLINE_GRID=cells` every cell is tried, with the names of
+//! targets, `HOGLINE_GRID=csv,parquet`, every cell of these, and with `HOGLINE_GRID=whole` also
+//! every moment within a cell. `tests/grid` prints the table, and puts it into `docs/trust.md`.
+//!
+//! A target is a line in `ground`, and says there what those who look into it have to know.
 
 mod calm;
 mod crash;
@@ -16,11 +18,11 @@ mod source;
 mod state;
 mod target;
 
-use std::fmt::Write;
-use std::io::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::Path;
 
-pub(crate) use ground::Ground;
+pub(crate) use ground::{Ground, Kind, TARGETS};
 
 /// What became of a fault on a ground.
 pub(crate) enum Tried {
@@ -46,55 +48,96 @@ impl Fault {
     }
 }
 
-/// Tries every fault of a group on every ground, or on one of each `share` of them, and
-/// leaves the group's table for those who print it.
+/// What `HOGLINE_GRID` asks for.
+struct Wanted(Vec<String>);
+
+impl Wanted {
+    fn told() -> Self {
+        let told = std::env::var_os("HOGLINE_GRID").unwrap_or_default().into_string().unwrap();
+        let words: Vec<String> =
+            told.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        for word in &words {
+            let is_known = |known: &str| known == word;
+            let is_target = Ground::targets().into_iter().any(is_known);
+            assert!(is_target || ["cells", "whole"].into_iter().any(is_known), "{word} in {told}");
+        }
+        Self(words)
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.0.iter().any(|other| other == word)
+    }
+
+    /// Whether no more than a sample of the cells is.
+    fn is_sample(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether every cell of a target is.
+    fn every_cell_of(&self, target: &str) -> bool {
+        let names_targets = Ground::targets().into_iter().any(|target| self.has(target));
+        self.has(target) || !(names_targets || self.is_sample())
+    }
+}
+
+/// Tries every fault of a group on every ground, or on one of each `share` of them. Where every
+/// cell was tried, it leaves the group's tables, one for each target, for those who print them.
 pub(crate) fn try_all(group: &str, share: usize, faults: &[Fault]) {
-    let tries_every_cell = is_whole() || is_wanted("cells");
-    let is_of_a_target = Ground::all().iter().any(|ground| is_wanted(ground.target));
-    let mut table = String::new();
+    let wanted = Wanted::told();
+    let grounds = Ground::all();
+    let mut tables: BTreeMap<&str, String> = BTreeMap::new();
+    let mut met = BTreeSet::new();
     // One server for all cells.
     let mut server = None;
     for (n, fault) in faults.iter().enumerate() {
-        for (m, ground) in Ground::all().iter().enumerate() {
-            let is_tried = match is_of_a_target {
-                true => is_wanted(ground.target),
-                // Steps of another size than the rows: a sample meets every column.
-                false => tries_every_cell || (n + m) % share == 0,
-            };
-            if !is_tried {
+        for (m, ground) in grounds.iter().enumerate() {
+            // Steps of another size than the rows: a sample meets every column.
+            let is_in_sample = wanted.is_sample() && (n + m) % share == 0;
+            if !is_in_sample && !wanted.every_cell_of(ground.target) {
                 continue;
             }
-            if ground.target == "postgres" && server.is_none() {
+            if ground.kind == Kind::Postgres && server.is_none() {
                 server = Some(crate::support::server());
             }
             let tried = match ground.why_empty() {
                 Some(why) => Tried::Empty(why),
-                None => told(group, fault, ground),
+                None => {
+                    met.insert(ground.target);
+                    told(group, fault, ground)
+                }
             };
             let result = match tried {
                 Tried::Passed(times) => format!("pass\t{times}"),
                 Tried::Empty(why) => format!("empty\t{why}"),
             };
-            let line = format!("{group}\t{}\t{ground}\t{result}", fault.name);
-            if tries_every_cell || is_of_a_target {
+            let line = format!("{group}\t{}\t{ground}\t{result}\n", fault.name);
+            if !wanted.is_sample() {
                 // It takes long: tests keep what they print to themselves, this is seen at once.
-                std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap_or_default();
+                std::io::stderr().write_all(line.as_bytes()).unwrap_or_default();
             }
-            writeln!(table, "{line}").unwrap();
+            tables.entry(ground.target).or_default().push_str(&line);
         }
+    }
+    if wanted.is_sample() {
+        return assert_eq!(
+            met,
+            Ground::targets().into_iter().collect(),
+            "{group}: another share meets all"
+        );
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("grid");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join(format!("{group}.tsv")), table).unwrap();
+    for (target, table) in tables {
+        std::fs::write(folder.join(format!("{group}.{target}.tsv")), table).unwrap();
+    }
+    // Who joins the tables has to know what a whole one has.
+    let all: String = grounds.iter().map(|ground| format!("{ground}\n")).collect();
+    std::fs::write(folder.join("grounds"), all).unwrap();
 }
 
 /// Whether every moment, byte and write within a cell is to be tried.
 pub(crate) fn is_whole() -> bool {
-    is_wanted("whole")
-}
-
-fn is_wanted(much: &str) -> bool {
-    std::env::var_os("HOGLINE_GRID").is_some_and(|value| value == much)
+    Wanted::told().has("whole")
 }
 
 /// Tries one cell; a panic in it is told with the cell's name.

@@ -18,7 +18,7 @@ use super::{Ground, Tried, try_all};
 use crate::support::{Answer, Asked, Mangle, PostHog, Project, Proxy, Sent};
 
 /// One fault of a group is tried on one ground of so many; the whole grid on all.
-const SHARE: usize = 37;
+const SHARE: usize = 47;
 
 /// A question is asked again so often before it is given up.
 const RETRIES: usize = 3;

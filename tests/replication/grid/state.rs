@@ -48,7 +48,7 @@ fn no_state_file_is_bad_enough_to_lose_a_row() {
             "PRAGMA user_version = 0; DROP TABLE runs",
         ),
     ];
-    try_all("state", 31, &faults);
+    try_all("state", 43, &faults);
 }
 
 fn state(project: &Project) -> PathBuf {

@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use super::{Fault, Ground, Tried, try_all};
+use super::{Fault, Ground, Kind, Tried, try_all};
 use crate::support::{Database, MINUTE, PostHog, Project, Told};
 
 #[test]
 fn a_database_that_another_program_harmed_is_never_filled_up_from_the_cursor() {
-    let sql = |name: &str, sql: &'static str| {
-        harmed(name, &["sqlite", "postgres"], move |p| change(p, sql))
-    };
+    let sql =
+        |name: &str, sql: &'static str| harmed(name, Ground::is_database, move |p| change(p, sql));
     let bytes = |name: &str, harm: fn(&Path)| {
         damaged(name, move |p| {
             change(p, "PRAGMA wal_checkpoint(TRUNCATE)");
@@ -41,36 +40,37 @@ fn a_database_that_another_program_harmed_is_never_filled_up_from_the_cursor() {
             "CREATE TABLE t AS SELECT 1 AS other FROM {table}; DROP TABLE {table}; ALTER TABLE t RENAME TO {table}",
         ),
         sql("column dropped", "ALTER TABLE {table} DROP COLUMN {column}"),
-        harmed("all tables dropped but the checkpoints", &["sqlite"], |p| {
+        harmed("all tables dropped but the checkpoints", is_sqlite, |p| {
             change(p, "DROP TABLE {table}; VACUUM");
         }),
-        harmed("database deleted", &["sqlite"], remove_database),
-        harmed("database restored from an older copy", &["sqlite"], restored_from_an_older_copy),
+        harmed("database deleted", is_sqlite, remove_database),
+        harmed("database restored from an older copy", is_sqlite, restored_from_an_older_copy),
         bytes("database overwritten with noise", |path| overwrite(path, 0)),
         bytes("pages overwritten with noise", |path| overwrite(path, 4096)),
         bytes("database cut off", |path| cut(path, 5000)),
         bytes("database replaced by a text", |path| fs::write(path, "notes\n".repeat(99)).unwrap()),
     ];
-    try_all("database", 29, &faults);
+    try_all("database", 32, &faults);
 }
 
 #[test]
 fn files_that_another_program_harmed_are_never_added_to() {
-    let file = |name: &str, harm: fn(&Path)| harmed(name, &["jsonl"], move |p| harm(&listed(p)));
+    let file =
+        |name: &str, harm: fn(&Path)| harmed(name, Ground::is_files, move |p| harm(&listed(p)));
     let faults = [
         file("file removed", |path| fs::remove_file(path).unwrap()),
         file("file cut off", |path| cut(path, 10)),
         file("file grown", |path| {
-            fs::write(path, fs::read_to_string(path).unwrap() + "{}\n").unwrap();
+            fs::write(path, [fs::read(path).unwrap(), b"{}\n".to_vec()].concat()).unwrap();
         }),
-        harmed("manifest removed", &["jsonl"], |p| fs::remove_file(manifest(p)).unwrap()),
-        harmed("manifest edited", &["jsonl"], |p| {
+        harmed("manifest removed", Ground::is_files, |p| fs::remove_file(manifest(p)).unwrap()),
+        harmed("manifest edited", Ground::is_files, |p| {
             fs::write(manifest(p), "{\"version\": 1,").unwrap();
         }),
-        harmed("manifest from an older copy", &["jsonl"], older_manifest),
-        harmed("folder removed", &["jsonl"], |p| fs::remove_dir_all(folder(p)).unwrap()),
+        harmed("manifest from an older copy", Ground::is_files, older_manifest),
+        harmed("folder removed", Ground::is_files, |p| fs::remove_dir_all(folder(p)).unwrap()),
     ];
-    try_all("files", 23, &faults);
+    try_all("files", 42, &faults);
 }
 
 #[test]
@@ -127,10 +127,10 @@ fn a_busy_database_is_waited_for_but_not_for_ever() {
 
 /// Another program is in the middle of a transaction.
 fn busy(ground: &Ground, meanwhile: impl Fn(&PostHog, &Project, &Connection)) -> Tried {
-    match ground.target {
-        "jsonl" => return Tried::Empty("files have no such lock"),
-        "postgres" => return Tried::Empty("its locks have stories of their own"),
-        _ => {}
+    match ground.kind {
+        Kind::Files(_) => return Tried::Empty("files have no such lock"),
+        Kind::Postgres => return Tried::Empty("its locks have stories of their own"),
+        Kind::Sqlite => {}
     }
     let (posthog, project) = loaded(ground);
     let holder = Connection::open(project.path("posthog.db")).unwrap();
@@ -141,10 +141,14 @@ fn busy(ground: &Ground, meanwhile: impl Fn(&PostHog, &Project, &Connection)) ->
     Tried::Passed(1)
 }
 
+fn is_sqlite(ground: &Ground) -> bool {
+    ground.kind == Kind::Sqlite
+}
+
 /// A harm after which nothing may be added: state and target disagree, whatever is in them.
-fn harmed(name: &str, targets: &'static [&str], harm: impl Fn(&Project) + 'static) -> Fault {
+fn harmed(name: &str, is_meant: fn(&Ground) -> bool, harm: impl Fn(&Project) + 'static) -> Fault {
     Fault::new(name, move |ground| {
-        if !targets.contains(&ground.target) {
+        if !is_meant(ground) {
             return Tried::Empty("it is another target's");
         }
         let (posthog, project) = loaded(ground);
@@ -171,7 +175,7 @@ fn harmed(name: &str, targets: &'static [&str], harm: impl Fn(&Project) + 'stati
 /// A harm to the file itself: the database cannot be read.
 fn damaged(name: &str, harm: impl Fn(&Project) + 'static) -> Fault {
     Fault::new(name, move |ground| {
-        if ground.target != "sqlite" {
+        if !is_sqlite(ground) {
             return Tried::Empty("it is another target's");
         }
         let (posthog, project) = loaded(ground);
@@ -192,7 +196,7 @@ fn damaged(name: &str, harm: impl Fn(&Project) + 'static) -> Fault {
 /// Something that the owner of a database may do: runs go on, and it stays.
 fn owned(name: &str, sql: &'static str, stays: &'static str) -> Fault {
     Fault::new(name, move |ground| {
-        if ground.target == "jsonl" {
+        if ground.is_files() {
             return Tried::Empty("files have no such thing");
         }
         let posthog = ground.posthog();
@@ -222,9 +226,9 @@ fn loaded(ground: &Ground) -> (PostHog, Project) {
     let project = ground.project(&posthog);
     project.run_with(ground.options()).succeeds();
     // A folder as it was after the first run, for those who go back to it.
-    if ground.target == "jsonl" {
+    if ground.is_files() {
         fs::copy(manifest(&project), project.path("older.json")).unwrap();
-    } else if ground.target == "sqlite" {
+    } else if is_sqlite(ground) {
         fs::copy(project.path("posthog.db"), project.path("older.db")).unwrap();
     }
     posthog.later(MINUTE);

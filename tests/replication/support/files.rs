@@ -1,13 +1,14 @@
 //! What is in folders of files, read as their manifest says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use hogline::sandbox::Sandbox;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::reader::{csv_rows, parquet_rows, text_of_file};
+use super::reader::{Texts, csv_rows, parquet_rows, text_of_file};
 use super::table::{Comparison, Row};
 
 /// The column of rows that say that their key is gone.
@@ -90,15 +91,45 @@ fn comparison(manifest: &Value, stream: &str) -> Comparison {
     Comparison::of_lines(stream, path)
 }
 
-fn lines_of(file: &Path, comparison: &Comparison) -> Vec<Row> {
-    let texts = match file.to_str().unwrap() {
+/// Every line of a stream's folder, the newest or not, as the texts of its values.
+pub(super) fn texts(root: &Path, stream: &str) -> Vec<Texts> {
+    let folder = root.join("posthog").join(stream);
+    let manifest = manifest(root, stream);
+    names(&manifest).into_iter().flat_map(|name| texts_of(&folder.join(name))).collect()
+}
+
+/// How many keys a stream's folder has.
+pub(super) fn count_keys(root: &Path, stream: &str) -> usize {
+    let comparison = comparison(&manifest(root, stream), stream);
+    let row = |texts: Texts| texts.into_iter().map(|(name, text)| (name, text.into())).collect();
+    let keys = texts(root, stream).into_iter().map(|texts| comparison.key_of(&row(texts)));
+    keys.collect::<BTreeSet<String>>().len()
+}
+
+fn texts_of(file: &Path) -> Vec<Texts> {
+    match file.to_str().unwrap() {
         name if name.ends_with(".parquet") => parquet_rows(file),
         name if name.contains(".csv") => csv_rows(&text_of_file(file)),
-        _ => {
-            let text = text_of_file(file);
-            return text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        }
+        _ => text_of_file(file).lines().map(texts_of_line).collect(),
+    }
+}
+
+/// The texts of a line: strings without their quotes, other JSON as it is spelt.
+fn texts_of_line(line: &str) -> Texts {
+    let cells: BTreeMap<String, Box<RawValue>> = serde_json::from_str(line).unwrap();
+    let text = |json: &str| match json {
+        "null" => None,
+        json => Some(serde_json::from_str(json).unwrap_or_else(|_| json.to_owned())),
     };
+    cells.into_iter().map(|(name, json)| (name, text(json.get()))).collect()
+}
+
+fn lines_of(file: &Path, comparison: &Comparison) -> Vec<Row> {
+    let name = file.to_str().unwrap();
+    if name.contains(".jsonl") {
+        let text = text_of_file(file);
+        return text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    }
     let typed = |(name, text): (String, Option<String>)| {
         let value = match (text, comparison.kind(&name)) {
             (None, _) => Value::Null,
@@ -109,5 +140,5 @@ fn lines_of(file: &Path, comparison: &Comparison) -> Vec<Row> {
         };
         (name, value)
     };
-    texts.into_iter().map(|row| row.into_iter().map(typed).collect()).collect()
+    texts_of(file).into_iter().map(|row| row.into_iter().map(typed).collect()).collect()
 }

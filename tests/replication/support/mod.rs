@@ -29,5 +29,6 @@ pub(crate) use posthog::{DAY, EVERYTHING, MINUTE, PATIENCE, PostHog};
 pub(crate) use project::Project;
 pub(crate) use proxy::{Answer, Asked, End, Framing, Mangle, Proxy, Sent};
 pub(crate) use ran::{Ran, Told};
+pub(crate) use reader::Texts;
 pub(crate) use shim::Shim;
 pub(crate) use table::Copy;

@@ -10,7 +10,7 @@ use hogline::sandbox::{KEY, PROJECT, Sandbox};
 use tempfile::TempDir;
 
 use super::ran::Told;
-use super::{Copy, Database, Proxy, Ran, Shim};
+use super::{Copy, Database, Proxy, Ran, Shim, Texts};
 
 /// The command line of every run.
 const RUN: [&str; 5] = ["run", "-r", "replication.yaml", "--report", "report.json"];
@@ -218,19 +218,29 @@ impl Project {
         self.database.as_ref()
     }
 
-    /// A stream's folder of JSON lines holds what PostHog holds.
+    /// A stream's folder of files holds what PostHog holds.
     #[track_caller]
     pub(crate) fn files_hold_exactly(&self, posthog: &Sandbox, stream: &str) {
         super::files::are_exactly(&self.path("out"), posthog, stream);
     }
 
-    /// The rows that a stream's folder of JSON lines amounts to, as text.
+    /// The rows that a stream's folder of files amounts to, as text.
     pub(crate) fn lines_of(&self, stream: &str) -> BTreeSet<String> {
         let rows = super::files::rows(&self.path("out"), stream);
         rows.iter().map(|row| format!("{row:?}")).collect()
     }
 
-    /// Readers of a stream's JSON lines see what PostHog holds, whatever else lies there.
+    /// Every line of a stream's files, the newest or not, as the texts of its values.
+    pub(crate) fn texts_of(&self, stream: &str) -> Vec<Texts> {
+        super::files::texts(&self.path("out"), stream)
+    }
+
+    /// How many keys a stream's files have.
+    pub(crate) fn count_keys(&self, stream: &str) -> i64 {
+        i64::try_from(super::files::count_keys(&self.path("out"), stream)).unwrap()
+    }
+
+    /// Readers of a stream's files see what PostHog holds, whatever else lies there.
     #[track_caller]
     pub(crate) fn files_show_exactly(&self, posthog: &Sandbox, stream: &str) {
         super::files::hold_exactly(&self.path("out"), posthog, stream);

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::{Answer, Mangle, SHARE, Scene, try_all};
-use crate::grid::{Fault, Ground, Tried};
-use crate::support::{Project, Told};
+use crate::grid::{Fault, Ground, Kind, Tried};
+use crate::support::{Project, Texts, Told};
 
 #[test]
 fn a_source_with_odd_values_loses_no_row() {
@@ -192,14 +192,12 @@ fn text_of(ground: &Ground, project: &Project) -> Vec<String> {
         let name = name.to_lowercase();
         name.is_empty() || begins.iter().any(|begin| name.starts_with(begin))
     };
-    if ground.target == "jsonl" {
-        let lines = lines(ground, project);
-        let rows = lines.lines().map(serde_json::from_str::<BTreeMap<String, Value>>);
-        let cells = rows.flat_map(|row| row.unwrap().into_iter());
-        return cells.filter(|(name, _)| is_new(name)).map(|(_, cell)| cell.to_string()).collect();
+    if ground.is_files() {
+        let cells = project.texts_of(ground.stream).into_iter().flatten();
+        return cells.filter(|(name, _)| is_new(name)).filter_map(|(_, text)| text).collect();
     }
-    let (table, columns) = match ground.target {
-        "postgres" => (
+    let (table, columns) = match ground.kind {
+        Kind::Postgres => (
             format!("posthog.{}", ground.stream),
             format!(
                 "SELECT column_name FROM information_schema.columns WHERE table_name = '{}'",
@@ -227,7 +225,7 @@ fn ask(project: &Project, sql: &str) -> Vec<String> {
 }
 
 /// What is in a folder of JSON lines.
-pub(super) fn lines(ground: &Ground, project: &Project) -> String {
+fn lines(ground: &Ground, project: &Project) -> String {
     let folder = project.path(&format!("out/posthog/{}", ground.stream));
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl"));
@@ -254,10 +252,10 @@ fn arrive(ground: &Ground, odds: Vec<Odd>) -> Tried {
             repairs_are_told(&told, ground, &odds);
         }
     }
-    let kept = match (ground.target, project.database()) {
-        ("jsonl", _) => return Tried::Passed(odds.len()),
-        (_, Some(database)) => database.count(ground.stream),
-        _ => project.copy().count(ground.stream),
+    let kept = match project.database() {
+        Some(database) => database.count(ground.stream),
+        None if ground.is_files() => project.count_keys(ground.stream),
+        None => project.copy().count(ground.stream),
     };
     assert_eq!(kept, scene.posthog.count(ground.stream), "rows were lost");
     Tried::Passed(odds.len())
@@ -314,10 +312,18 @@ fn replaced(bytes: &[u8], mark: &[u8], with: &[u8]) -> Vec<u8> {
 fn is_kept(ground: &Ground, project: &Project, id: &str, odd: &Odd) {
     let Odd { column, kept, line, .. } = odd;
     let shown: String = kept.chars().take(60).collect();
-    if ground.target == "jsonl" {
+    if ground.is_files() {
         let cell = format!("{}:{line}", json!(column));
-        let found = lines(ground, project).lines().any(|line| line.contains(&cell));
-        assert!(found, "no line has {column} {shown:?}");
+        // As lines, columns of JSON hold nothing else.
+        let kept = if ["odd", "properties"].contains(column) { line } else { kept };
+        let is_it = |row: &Texts| {
+            row["id"].as_deref() == Some(id) && row.get(*column) == Some(&Some(kept.clone()))
+        };
+        let found = match ground.target == "jsonl" {
+            true => lines(ground, project).lines().any(|line| line.contains(&cell)),
+            false => project.texts_of(ground.stream).iter().any(is_it),
+        };
+        assert!(found, "no row has {column} {shown:?}");
         return;
     }
     if let Some(database) = project.database() {
