@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::checkpoint::Checkpoint;
@@ -18,7 +19,7 @@ use crate::target::files::folder::shown;
 use crate::target::files::manifest::Listed;
 use crate::target::files::page::{At, Page};
 use crate::target::files::seen::Meeting;
-use crate::target::files::shape::stored;
+use crate::target::files::shape::{SEQ, numbered, stored};
 use crate::target::files::{FilesTarget, format};
 
 impl FilesTarget {
@@ -83,8 +84,22 @@ impl FilesTarget {
     ) -> io::Result<Option<Listed>> {
         let mut page = Page::new(&self.folder, Layout { by_date: false, ..self.layout });
         let path = self.folder.path.join(&listed.name);
+        self.put_without(gone, &path, &mut page)?;
+        if page.files() > 1 {
+            // A value does not fit the type of its column, and rows before it began a file that
+            // has the type. What does not fit is known now: all rows go into one.
+            page.forget();
+            self.put_without(gone, &path, &mut page)?;
+        }
+        let sealed = page.seal(&mut |_| name.to_owned())?;
+        crash_point!("a file of the copy rewritten");
+        Ok(sealed.into_iter().next())
+    }
+
+    /// Writes a file's rows, without some of them, into a page.
+    fn put_without(&self, gone: &BTreeSet<u32>, file: &Path, page: &mut Page) -> io::Result<()> {
         let mut number = 0;
-        format::read(&path, &Arc::new(stored(&self.schema)), true, &mut |batch| {
+        format::read(file, &Arc::new(numbered(&self.schema)), true, &mut |batch| {
             // All rows of a file have the same columns, and keep them.
             let schema = batch.rows().next().map(|row| Arc::new(with_columns_of(&row, batch)));
             for row in batch.rows() {
@@ -94,10 +109,7 @@ impl FilesTarget {
                 number += 1;
             }
             Ok(())
-        })?;
-        let sealed = page.seal(&mut |_| name.to_owned())?;
-        crash_point!("a file of the copy rewritten");
-        Ok(sealed.into_iter().next())
+        })
     }
 
     pub(super) fn finish(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
@@ -117,11 +129,12 @@ impl FilesTarget {
     }
 }
 
-/// A batch's schema, with those columns unknown that a row of it does not have.
+/// A batch's schema, with those columns unknown that a row of it does not have, and that of
+/// the numbers, which the rows of a copy do not have either.
 fn with_columns_of(row: &Row<'_>, batch: &Batch) -> Schema {
     let mut schema = Schema::clone(batch.schema());
     for (index, column) in schema.columns.iter_mut().enumerate() {
-        if !row.has(index) {
+        if !row.has(index) || column.name == SEQ {
             column.origin = Origin::Unknown;
         }
     }

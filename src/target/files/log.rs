@@ -18,9 +18,9 @@ use crate::cursor::Timestamp;
 use crate::record::batch::{Batch, Row};
 use crate::record::repair::Repairs;
 use crate::record::value;
-use crate::schema::{Column, ColumnType, Origin, Schema};
+use crate::schema::{Column, ColumnType, Schema};
 use crate::target::files::format;
-use crate::target::files::shape::{SEQ, stored};
+use crate::target::files::shape::{SEQ, numbered};
 use crate::target::{DELETED_AT, Scan, Shown};
 
 /// What a line says, by column, as JSON.
@@ -191,15 +191,6 @@ fn show_newest(
         row
     });
     merged.iter().try_for_each(|fields| show(seq.map(i64::unsigned_abs), fields))
-}
-
-/// The columns as lines have them.
-fn numbered(schema: &Schema) -> Schema {
-    let mut numbered = stored(schema);
-    for (name, kind) in [(SEQ, ColumnType::Bigint), (DELETED_AT, ColumnType::Timestamp)] {
-        numbered.columns.push(Column { name: name.into(), kind, origin: Origin::Field });
-    }
-    numbered
 }
 
 fn read<T: serde::de::DeserializeOwned>(text: String) -> rusqlite::Result<T> {

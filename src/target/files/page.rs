@@ -81,6 +81,11 @@ impl Page {
         }
     }
 
+    /// How many files it has.
+    pub(super) fn files(&self) -> u32 {
+        self.files
+    }
+
     /// Forgets what was written; columns that were widened stay so.
     pub(super) fn forget(&mut self) {
         self.open.clear();

@@ -10,7 +10,7 @@ use crate::cursor::Timestamp;
 use crate::record::batch::Row;
 use crate::record::repair::Repairs;
 use crate::record::value::Value;
-use crate::schema::{ColumnType, Origin, Schema};
+use crate::schema::{Column, ColumnType, Origin, Schema};
 use crate::target::DELETED_AT;
 
 /// The field that numbers rows: of two with one key the later one has more.
@@ -38,13 +38,13 @@ impl Shape {
     /// The shape of rows of a schema, with those columns as text that were `widened`.
     pub(super) fn new(schema: &Schema, widened: &BTreeSet<String>) -> Self {
         let known = schema.columns.iter().enumerate().filter(|(_, column)| column.is_known());
-        let slot = |(index, column): (usize, &crate::schema::Column)| Slot {
+        let slot = |(index, column): (usize, &Column)| Slot {
             index,
             name: column.name.clone(),
             kind: if widened.contains(&column.name) { ColumnType::Text } else { column.kind },
             is_key: schema.primary_key.contains(&index),
         };
-        let is_time = |(index, column): (usize, &crate::schema::Column)| {
+        let is_time = |(index, column): (usize, &Column)| {
             let is_row = column.kind == ColumnType::Timestamp && column.name != DELETED_AT;
             is_row.then_some(index)
         };
@@ -76,4 +76,13 @@ pub(super) fn stored(schema: &Schema) -> Schema {
         column.origin = Origin::Field;
     }
     stored
+}
+
+/// The same, with those of our bookkeeping.
+pub(super) fn numbered(schema: &Schema) -> Schema {
+    let mut numbered = stored(schema);
+    for (name, kind) in [(SEQ, ColumnType::Bigint), (DELETED_AT, ColumnType::Timestamp)] {
+        numbered.columns.push(Column { name: name.into(), kind, origin: Origin::Field });
+    }
+    numbered
 }

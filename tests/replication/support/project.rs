@@ -444,10 +444,11 @@ impl Running<'_> {
     /// Waits until it prints a line in which this stands.
     #[track_caller]
     pub(crate) fn prints(&mut self, part: &str) {
-        let mut line = Vec::new();
+        let stdout = self.child.stdout.as_mut().unwrap();
+        let (mut line, mut byte) = (Vec::new(), [0]);
         // What comes after it is left for the end.
-        for byte in self.child.stdout.as_mut().unwrap().bytes() {
-            line.push(byte.unwrap());
+        while stdout.read(&mut byte).unwrap() > 0 {
+            line.push(byte[0]);
             if line.ends_with(b"\n") {
                 if String::from_utf8_lossy(&line).contains(part) {
                     return;

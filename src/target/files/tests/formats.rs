@@ -1,8 +1,10 @@
 //! What only one format can get wrong, and what a folder of several would.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::config::{Compression, FileFormat};
-use crate::target::reader::{csv_rows, text_of_file};
+use crate::target::reader::{csv_rows, parquet_rows, text_of_file};
 
 fn csv() -> Home {
     Home::of(Layout { format: FileFormat::Csv(Compression::None), by_date: false })
@@ -148,6 +150,41 @@ fn what_is_no_json_in_a_column_of_json_is_a_string_and_stays_one() {
     }
 }
 
+#[test]
+fn a_file_of_a_copy_that_loses_a_row_gets_no_column_from_its_numbers() {
+    // Theirs is there without a number in it, and was taken for a field of the source.
+    for format in written() {
+        let home = Home::of(Layout { format, by_date: false });
+        let mut target = home.begun(Load::Replace);
+        write(&mut target, r#"{"id":"a","at":"2026-01-01"},{"id":"b","at":"2026-01-01"}"#);
+        target.commit(&copying(1)).unwrap();
+        write(&mut target, r#"{"id":"b","at":"2026-01-02"}"#);
+        target.commit(&copying(2)).unwrap();
+
+        target.publish(&checkpoint(3)).unwrap();
+
+        let numbers = if matches!(format, FileFormat::Jsonl(_)) { 0 } else { 1 };
+        for name in home.names().iter().skip(1) {
+            assert_eq!(columns(&home.path(name)).len(), 3 + numbers, "{name}");
+        }
+    }
+}
+
+/// The columns of a file.
+fn columns(file: &Path) -> Vec<String> {
+    let row = match FileFormat::of_name(&file.to_string_lossy()).unwrap() {
+        FileFormat::Parquet => parquet_rows(file).remove(0),
+        FileFormat::Csv(_) => csv_rows(&text_of_file(file)).remove(0),
+        FileFormat::Jsonl(_) => {
+            let text = text_of_file(file);
+            let line: BTreeMap<String, serde_json::Value> =
+                serde_json::from_str(text.lines().next().unwrap()).unwrap();
+            line.into_keys().map(|name| (name, None)).collect()
+        }
+    };
+    row.into_keys().collect()
+}
+
 /// The formats that this build writes.
 fn written() -> impl Iterator<Item = FileFormat> {
     let all = FileFormat::ALL.into_iter();
@@ -237,6 +274,21 @@ mod parquet {
         assert_eq!(types, [(Type::DOUBLE, 1), (Type::BYTE_ARRAY, 2)]);
         assert_eq!(written.repairs.iter().collect::<Vec<_>>(), [("n", 1)]);
         assert_eq!(rows(&home), ["a 1.5 ∅", "b much ∅", "c 2 ∅"]);
+    }
+
+    #[test]
+    fn a_file_of_a_copy_that_loses_a_row_keeps_the_others_in_one() {
+        // Those before the first value that did not fit went into a file that another one replaced.
+        let home = home();
+        let mut target = home.begun(Load::Replace);
+        let odd = r#"{"id":"a","at":"2026-01-01","n":"much"}"#;
+        write(&mut target, &format!(r#"{odd},{{"id":"b","n":2}},{{"id":"c","n":"more"}}"#));
+        target.commit(&copying(1)).unwrap();
+        write(&mut target, r#"{"id":"a","at":"2026-01-02","n":1}"#);
+        target.publish(&checkpoint(2)).unwrap();
+
+        assert_eq!(rows(&home), ["a 1 ∅", "b 2 ∅", "c more ∅"]);
+        assert_eq!(home.open().unwrap().recall().unwrap(), Recall::Found(checkpoint(2)));
     }
 
     #[test]
