@@ -1,4 +1,4 @@
-//! A folder of files as a target.
+//! Files as a target: in a folder.
 //!
 //! Every commit that has rows adds files, which are complete and durable before
 //! the manifest lists them. (One file that grows would show readers half a page, and
@@ -9,7 +9,7 @@
 //! key is gone: of that key only rows with a greater `_hogline_seq` count. A full copy grows in hidden files, holds
 //! each key once, and is shown by one replacement of the manifest.
 //!
-//! Which files exist, and how they come and go, is [`folder`]'s; which rows go into which
+//! Which files exist, and how they come and go, is a [`store`]'s; which rows go into which
 //! file is [`page`]'s; what is in a file is its [`mod@format`]'s. All files of a folder have one
 //! format, or readers that go by the ends of names would see some of the rows: where another
 //! one is asked for, the old files have to be replaced or rewritten first.
@@ -17,20 +17,21 @@
 mod compact;
 mod copying;
 mod csv;
-pub(super) mod folder;
+mod folder;
 mod format;
 mod jsonl;
 mod log;
 mod manifest;
+pub(super) mod names;
 mod pack;
 mod page;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod seen;
 mod shape;
+mod store;
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,10 +43,12 @@ use crate::record::batch::Batch;
 use crate::record::keys;
 use crate::record::repair::Repairs;
 use crate::schema::{Column, ColumnType, Origin, Schema};
-use crate::target::files::folder::{Folder, folder_of, hidden, shown};
+use crate::target::files::folder::Folder;
 use crate::target::files::manifest::{Listed, Manifest, Unreadable};
+use crate::target::files::names::{folder_of, hidden, shown};
 use crate::target::files::page::Page;
 use crate::target::files::seen::{Meeting, Seen};
+use crate::target::files::store::Store;
 use crate::target::{
     Compacted, DELETED_AT, Layout, Load, Opening, Recall, Replay, Scan, Shown, Target, TargetError,
     Written,
@@ -53,13 +56,11 @@ use crate::target::{
 
 /// One stream's files.
 pub(super) struct FilesTarget {
-    folder: Arc<Folder>,
+    store: Arc<dyn Store>,
     layout: Layout,
     /// Listed files that were found gone or changed. A load that begins all the same has been
     /// told to begin anew, and takes them off the list.
     faulty: Vec<String>,
-    /// Keeps other runs out from the first load on.
-    taken: Option<File>,
     schema: Arc<Schema>,
     load: Load,
     /// No commit of this load yet: the first one takes out what the load replaces.
@@ -77,13 +78,15 @@ impl FilesTarget {
     pub(super) fn open(root: &Path, opening: &Opening<'_>) -> Result<Self, TargetError> {
         let name = folder_of(opening.object);
         let folder = Folder::new(root, name.as_deref().unwrap_or("?"), &opening.key.stream);
-        let folder = Arc::new(folder);
+        Self::of(Arc::new(folder), opening)
+    }
+
+    fn of(store: Arc<dyn Store>, opening: &Opening<'_>) -> Result<Self, TargetError> {
         let mut target = Self {
-            page: Page::new(&folder, opening.layout),
-            folder,
+            page: Page::new(&store, opening.layout),
+            store,
             layout: opening.layout,
             faulty: Vec::new(),
-            taken: None,
             schema: Arc::clone(&opening.schema),
             load: Load::Merge,
             is_first: true,
@@ -91,12 +94,12 @@ impl FilesTarget {
             next_seq: 1,
             seen: Seen::default(),
         };
-        if name.is_none() {
+        if folder_of(opening.object).is_none() {
             let cause = format!("`{}` names no folder", opening.object);
             return Err(target.error(cause, "name it like `posthog.events`".into()));
         }
         target.refuse_what_was_left_out()?;
-        super::probe_folder(&target.folder.path).map_err(|err| target.failed(&err))?;
+        target.told(target.store.probe())?;
         target.manifest = target.read_manifest()?.unwrap_or_default();
         Ok(target)
     }
@@ -117,7 +120,7 @@ impl FilesTarget {
     }
 
     fn read_manifest(&self) -> Result<Option<Manifest>, TargetError> {
-        let text = self.told(self.folder.manifest())?;
+        let text = self.told(self.store.manifest())?;
         let parsed = text.map(|text| Manifest::parse(&text)).transpose();
         parsed.map_err(|err| {
             let hint = match err {
@@ -132,23 +135,23 @@ impl FilesTarget {
         matches!(self.load, Load::Replace | Load::ResumeReplace)
     }
 
-    /// Sees that a folder without a manifest holds no files of ours: without it they are
-    /// nothing, and would be removed.
-    fn make_folder(&mut self) -> Result<(), TargetError> {
-        self.told(self.folder.make())?;
-        if self.taken.is_none() {
-            self.taken = self.told(self.folder.take())?;
-        }
-        if let Some(manifest) = self.read_manifest()? {
-            self.manifest = manifest;
-            return Ok(());
-        }
-        if let Some(name) = self.told(self.folder.files())?.first() {
+    /// Takes the place for this writer. Sees that without a manifest it holds no files of
+    /// ours: they would be nothing, and would be removed.
+    fn take_place(&mut self) -> Result<(), TargetError> {
+        self.told(self.store.take())?;
+        let manifest = self.read_manifest()?;
+        let is_new = manifest.is_none();
+        if is_new && let Some(name) = self.told(self.store.files())?.first() {
             let cause = format!("there are files like `{name}`, but no `_manifest.json`");
             return Err(self.error(cause, BOTH_WAYS.into()));
         }
-        self.manifest = Manifest::default();
-        self.told(self.folder.replace_manifest(&self.manifest))
+        self.manifest = manifest.unwrap_or_default();
+        let writer = self.store.writer().map(str::to_owned);
+        if is_new || writer.is_some() && self.manifest.writer != writer {
+            self.manifest.writer = writer;
+            self.told(self.store.replace_manifest(&self.manifest))?;
+        }
+        Ok(())
     }
 
     /// Sees that rows that are added are not of another format than those that stay.
@@ -246,7 +249,7 @@ impl FilesTarget {
 
     /// Makes the open page's files durable; they are still not listed.
     fn seal(&mut self, checkpoint: &Checkpoint, is_hidden: bool) -> io::Result<Vec<Listed>> {
-        let (folder, manifest) = (&self.folder, &self.manifest);
+        let (names, manifest) = (self.store.names(), &self.manifest);
         let suffix = self.layout.format.suffix();
         let mut given = BTreeSet::new();
         self.page.seal(&mut |part| {
@@ -254,7 +257,7 @@ impl FilesTarget {
                 None => name.to_owned(),
                 Some(part) => format!("{part}/{name}"),
             };
-            let name = folder.name_for(checkpoint, &suffix, |name| {
+            let name = names.name_for(checkpoint, &suffix, |name| {
                 let name = within(name);
                 given.contains(&name) || manifest.lists(&name) || manifest.lists(&hidden(&name))
             });
@@ -266,14 +269,14 @@ impl FilesTarget {
 
     /// Makes a manifest the true one; what it no longer lists goes.
     fn establish(&mut self, next: Manifest) -> io::Result<()> {
-        self.folder.replace_manifest(&next)?;
+        self.store.replace_manifest(&next)?;
         let shrunk = self.manifest.all().any(|listed| !next.lists(&listed.name));
-        self.manifest = next;
+        let before = std::mem::replace(&mut self.manifest, next);
         self.is_first = false;
         self.seen.keep_page();
         // It is established: a leftover is the next start's to remove.
-        if shrunk && let Err(err) = self.folder.sweep(&self.manifest) {
-            tracing::warn!(folder = %self.folder.path.display(), %err, "old files were not removed");
+        if shrunk && let Err(err) = self.store.retire(&before, &self.manifest) {
+            tracing::warn!(place = self.store.label(), %err, "old files were not removed");
         }
         Ok(())
     }
@@ -284,20 +287,14 @@ impl FilesTarget {
 
     fn failed(&self, err: &io::Error) -> TargetError {
         let hint = match err.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "free space on the disk, then run again: nothing is lost"
-            }
-            io::ErrorKind::InvalidData => BOTH_WAYS,
-            io::ErrorKind::ResourceBusy => {
-                "another run writes this folder: let it end, and give both the same --state"
-            }
-            _ => "check the path, and that you may write the folder",
+            io::ErrorKind::InvalidData => BOTH_WAYS.to_owned(),
+            _ => self.store.hint(err),
         };
-        self.error(err.to_string(), hint.into())
+        self.error(err.to_string(), hint)
     }
 
     fn error(&self, cause: String, hint: String) -> TargetError {
-        TargetError { target: format!("folder {}", self.folder.path.display()), cause, hint }
+        TargetError { target: self.store.label(), cause, hint }
     }
 }
 
@@ -317,14 +314,15 @@ impl Target for FilesTarget {
             let name = shown(&listed.name);
             Listed { name, ..listed.clone() }
         };
-        let fault = |listed: &Listed| {
-            let fault = self.folder.fault_of(listed)?;
-            self.folder.fault_of(&as_shown(listed)).map(|_| fault)
-        };
         let is_copying = checkpoint.position.copying.is_some();
         let copying = manifest.copying.iter().flatten().filter(|_| is_copying);
-        let faults = |listed| Some((listed, fault(listed)?));
-        let faults: Vec<_> = manifest.files.iter().chain(copying).filter_map(faults).collect();
+        let mut faults = Vec::new();
+        for listed in manifest.files.iter().chain(copying) {
+            let Some(fault) = self.told(self.store.fault_of(listed))? else { continue };
+            if self.told(self.store.fault_of(&as_shown(listed)))?.is_some() {
+                faults.push((listed, fault));
+            }
+        }
         let first = faults.first().map(|(_, fault)| fault.clone());
         self.faulty = faults.into_iter().map(|(listed, _)| listed.name.clone()).collect();
         Ok(match first {
@@ -335,7 +333,7 @@ impl Target for FilesTarget {
 
     fn begin(&mut self, load: Load) -> Result<bool, TargetError> {
         self.abandon()?;
-        self.make_folder()?;
+        self.take_place()?;
         match load {
             Load::ResumeReplace if !self.can_resume() => return Ok(false),
             Load::Merge => self.refuse_another_format()?,
@@ -347,7 +345,7 @@ impl Target for FilesTarget {
             let resumed = self.resume();
             self.told(resumed)?;
         }
-        self.told(self.folder.sweep(&self.manifest))?;
+        self.told(self.store.sweep(&self.manifest))?;
         Ok(true)
     }
 
@@ -375,9 +373,7 @@ impl Target for FilesTarget {
         scan: &Scan<'_>,
         each: &mut dyn FnMut(&Shown<'_>),
     ) -> Result<(), TargetError> {
-        let path = |listed: &Listed| self.folder.path.join(&listed.name);
-        let files: Vec<_> = self.manifest.files.iter().map(path).collect();
-        self.told(log::rows(files.iter().map(AsRef::as_ref), &self.schema, scan, each))
+        self.told(log::rows(&*self.store, (&self.manifest.files, &self.schema), scan, each))
     }
 
     /// A log cannot be changed: removed or marked, the row stays and another one says that

@@ -127,7 +127,7 @@ pub fn name_in(place: &Place, object: &str) -> String {
         Place::Postgres(server) => postgres::name_of(server, object),
         #[cfg(not(feature = "postgres"))]
         Place::Postgres(_) => object.to_owned(),
-        Place::Files(_) => files::folder::folder_of(object).unwrap_or_else(|| object.to_owned()),
+        Place::Files(_) => files::names::folder_of(object).unwrap_or_else(|| object.to_owned()),
     }
 }
 

@@ -31,8 +31,8 @@ pub(super) fn compact(target: &mut FilesTarget) -> Result<Compacted, TargetError
         }
     };
     target.abandon()?;
-    target.make_folder()?;
-    let swept = target.folder.sweep(&target.manifest);
+    target.take_place()?;
+    let swept = target.store.sweep(&target.manifest);
     target.told(swept)?;
     let before = tally(&target.manifest.files);
     for group in groups(target) {
@@ -71,14 +71,14 @@ fn rewrite(
     let mut log = Log::new(&target.schema, &everything).map_err(io::Error::other)?;
     for listed in &group {
         unless_stopped()?;
-        log.add(&target.folder.path.join(&listed.name))?;
+        log.add(target.store.open(listed)?, &listed.name)?;
     }
     let rows = put_rows(&mut target.page, &log)?;
     let is_as_it_was = matches!(group.as_slice(), [only] if only.rows == rows)
         && group.iter().all(|listed| listed.fits(target.layout));
     if is_as_it_was {
         target.page.forget();
-        return target.folder.sweep(&target.manifest);
+        return target.store.sweep(&target.manifest);
     }
     let sealed = target.seal(checkpoint, false)?;
     let mut next = target.manifest.clone();

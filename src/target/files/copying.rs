@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::checkpoint::Checkpoint;
@@ -15,8 +14,8 @@ use crate::record::batch::{Batch, Row};
 use crate::record::repair::Repairs;
 use crate::schema::{Origin, Schema};
 use crate::target::Layout;
-use crate::target::files::folder::shown;
 use crate::target::files::manifest::Listed;
+use crate::target::files::names::shown;
 use crate::target::files::page::{At, Page};
 use crate::target::files::seen::Meeting;
 use crate::target::files::shape::{SEQ, numbered, stored};
@@ -34,14 +33,13 @@ impl FilesTarget {
         let copying = self.manifest.copying.clone().unwrap_or_default();
         for (file, listed) in (0..).zip(&copying) {
             let shown = shown(&listed.name);
-            if !self.folder.path.join(&listed.name).exists() && !self.manifest.lists(&shown) {
-                self.folder.rename(&shown, &listed.name)?;
-                crash_point!("a shown file hidden again");
+            if !self.manifest.lists(&shown) {
+                self.store.hide(listed, &shown)?;
             }
             let (seen, schema) = (&mut self.seen, &Arc::new(stored(&self.schema)));
             let mut rows = 0;
-            let path = self.folder.path.join(&listed.name);
-            format::read(&path, schema, false, &mut |batch| {
+            let opened = self.store.open(listed)?;
+            format::read((opened, &listed.name), schema, false, &mut |batch| {
                 for row in batch.rows() {
                     let (meeting, claim) = seen.judge(&row, batch.schema());
                     if meeting != Meeting::Known {
@@ -63,15 +61,13 @@ impl FilesTarget {
             let gone = self.seen.superseded_in(file);
             let name = shown(&listed.name);
             if gone.is_empty() {
-                self.folder.rename(&listed.name, &name)?;
-                crash_point!("a file of the copy shown");
-                self.folder.sync_part_of(&name)?;
+                self.store.show(&listed, &name)?;
                 files.push(Listed { name, ..listed });
             } else {
                 files.extend(self.copy_without(&listed, &gone, &name)?);
             }
         }
-        self.folder.sync()?;
+        self.store.keep_shown()?;
         Ok(files)
     }
 
@@ -82,14 +78,13 @@ impl FilesTarget {
         gone: &BTreeSet<u32>,
         name: &str,
     ) -> io::Result<Option<Listed>> {
-        let mut page = Page::new(&self.folder, Layout { by_date: false, ..self.layout });
-        let path = self.folder.path.join(&listed.name);
-        self.put_without(gone, &path, &mut page)?;
+        let mut page = Page::new(&self.store, Layout { by_date: false, ..self.layout });
+        self.put_without(gone, listed, &mut page)?;
         if page.files() > 1 {
             // A value does not fit the type of its column, and rows before it began a file that
             // has the type. What does not fit is known now: all rows go into one.
             page.forget();
-            self.put_without(gone, &path, &mut page)?;
+            self.put_without(gone, listed, &mut page)?;
         }
         let sealed = page.seal(&mut |_| name.to_owned())?;
         crash_point!("a file of the copy rewritten");
@@ -97,9 +92,16 @@ impl FilesTarget {
     }
 
     /// Writes a file's rows, without some of them, into a page.
-    fn put_without(&self, gone: &BTreeSet<u32>, file: &Path, page: &mut Page) -> io::Result<()> {
+    fn put_without(
+        &self,
+        gone: &BTreeSet<u32>,
+        listed: &Listed,
+        page: &mut Page,
+    ) -> io::Result<()> {
+        let file = self.store.open(listed)?;
+        let schema = Arc::new(numbered(&self.schema));
         let mut number = 0;
-        format::read(file, &Arc::new(numbered(&self.schema)), true, &mut |batch| {
+        format::read((file, &listed.name), &schema, true, &mut |batch| {
             // All rows of a file have the same columns, and keep them.
             let schema = batch.rows().next().map(|row| Arc::new(with_columns_of(&row, batch)));
             for row in batch.rows() {
@@ -120,7 +122,8 @@ impl FilesTarget {
             let shown = next.copying.clone().unwrap_or_default();
             let mut before = next.clone();
             before.checkpoint = self.manifest.checkpoint.clone();
-            self.folder.replace_manifest(&before)?;
+            self.store.replace_manifest(&before)?;
+            self.manifest = before;
             next.files = self.show_copy(shown)?;
             crash_point!("all of the copy shown");
             next.copying = None;

@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::FileFormat;
@@ -59,27 +58,26 @@ pub(super) type EachObject<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// Reads the rows of a file back; fields without a column become one, or are passed over.
 pub(super) fn read(
-    path: &Path,
+    (file, name): (File, &str),
     schema: &Arc<Schema>,
     add_undeclared: bool,
     take: &mut dyn FnMut(&Batch) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut rows = Rows::new(schema, add_undeclared, take)?;
-    let file = File::open(path)?;
     let mut separator: &[u8] = b"";
     let mut each = |object: &[u8]| {
         rows.feed(separator, ROWS_READ)?;
         separator = b",";
         rows.feed(object, ROWS_READ)
     };
-    match FileFormat::of_name(&path.to_string_lossy()) {
+    match FileFormat::of_name(name) {
         Some(FileFormat::Jsonl(compression)) => jsonl::objects(file, compression, &mut each),
         Some(FileFormat::Csv(compression)) => csv::objects(file, compression, schema, &mut each),
         #[cfg(feature = "parquet")]
         Some(FileFormat::Parquet) => super::parquet::objects(file, schema, &mut each),
         #[cfg(not(feature = "parquet"))]
         Some(FileFormat::Parquet) => Err(without_parquet()),
-        None => Err(io::Error::other(format!("{} is of no known format", path.display()))),
+        None => Err(io::Error::other(format!("{name} is of no known format"))),
     }?;
     rows.feed(b"]}", 0)?;
     rows.splitter.finish().map(|_| ()).map_err(broken)

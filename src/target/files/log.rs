@@ -7,8 +7,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
@@ -20,7 +20,9 @@ use crate::record::repair::Repairs;
 use crate::record::value;
 use crate::schema::{Column, ColumnType, Schema};
 use crate::target::files::format;
+use crate::target::files::manifest::Listed;
 use crate::target::files::shape::{SEQ, numbered};
+use crate::target::files::store::Store;
 use crate::target::{DELETED_AT, Scan, Shown};
 
 /// What a line says, by column, as JSON.
@@ -33,15 +35,15 @@ type Age = Vec<Option<String>>;
 type Line = (Age, Option<i64>, Fields);
 
 /// Shows the rows that files, in the order of their manifest, amount to.
-pub(super) fn rows<'a>(
-    files: impl Iterator<Item = &'a Path>,
-    schema: &Schema,
+pub(super) fn rows(
+    store: &dyn Store,
+    (files, schema): (&[Listed], &Schema),
     scan: &Scan<'_>,
     each: &mut dyn FnMut(&Shown<'_>),
 ) -> io::Result<()> {
     let mut log = Log::new(schema, scan).map_err(io::Error::other)?;
-    for file in files {
-        log.add(file)?;
+    for listed in files {
+        log.add(store.open(listed)?, &listed.name)?;
     }
     let is_ours = |column: &&Column| !column.name.starts_with("_hogline_");
     let columns: Vec<Column> = log.schema.columns.iter().filter(is_ours).cloned().collect();
@@ -100,9 +102,9 @@ impl Log {
     }
 
     /// Takes the lines of a file in.
-    pub(super) fn add(&mut self, file: &Path) -> io::Result<()> {
+    pub(super) fn add(&mut self, file: File, name: &str) -> io::Result<()> {
         let mut latest = Arc::clone(&self.schema);
-        format::read(file, &self.schema, true, &mut |batch| {
+        format::read((file, name), &self.schema, true, &mut |batch| {
             latest = Arc::clone(batch.schema());
             self.add_batch(batch).map_err(io::Error::other)
         })?;

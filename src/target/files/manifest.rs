@@ -46,11 +46,21 @@ pub(in crate::target) struct Manifest {
     pub(in crate::target) files: Vec<Listed>,
     /// The files of a full copy that is not finished, hidden by a dot.
     pub(in crate::target) copying: Option<Vec<Listed>>,
+    /// Who wrote it, where it is what keeps other writers out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::target) writer: Option<String>,
 }
 
 impl Default for Manifest {
     fn default() -> Self {
-        Self { version: VERSION, checkpoint: None, next_seq: 1, files: vec![], copying: None }
+        Self {
+            version: VERSION,
+            checkpoint: None,
+            next_seq: 1,
+            files: vec![],
+            copying: None,
+            writer: None,
+        }
     }
 }
 

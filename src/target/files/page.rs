@@ -16,10 +16,11 @@ use crate::record::batch::Row;
 use crate::record::repair::Repairs;
 use crate::record::value::Value;
 use crate::schema::Schema;
-use crate::target::files::folder::{Folder, PART, UNDATED};
 use crate::target::files::format::{self, RowWriter};
 use crate::target::files::manifest::Listed;
+use crate::target::files::names::{PART, UNDATED};
 use crate::target::files::shape::Shape;
+use crate::target::files::store::Store;
 use crate::target::{DATE, Layout};
 
 /// What all files of a page hold back in memory together; streams run side by side.
@@ -40,7 +41,7 @@ pub(super) struct At {
 
 /// Rows on their way into files.
 pub(super) struct Page {
-    folder: Arc<Folder>,
+    store: Arc<dyn Store>,
     layout: Layout,
     /// Columns that had a value that does not fit their type: texts from then on.
     widened: BTreeSet<String>,
@@ -69,9 +70,9 @@ struct Ended {
 }
 
 impl Page {
-    pub(super) fn new(folder: &Arc<Folder>, layout: Layout) -> Self {
+    pub(super) fn new(store: &Arc<dyn Store>, layout: Layout) -> Self {
         Self {
-            folder: Arc::clone(folder),
+            store: Arc::clone(store),
             layout,
             widened: BTreeSet::new(),
             shape: None,
@@ -154,7 +155,7 @@ impl Page {
             let oldest = self.open.remove(0);
             self.ended.push(oldest.end()?);
         }
-        let (file, name) = self.folder.draft(self.files)?;
+        let (file, name) = self.store.draft(self.files)?;
         let writer = format::writer(self.layout.format, file, shape, ROOM / most)?;
         let listed = Listed { name, bytes: 0, rows: 0, first: None, last: None };
         let shape = Arc::clone(shape);
@@ -177,7 +178,7 @@ impl Page {
         self.files = 0;
         let seal = |ended: Ended| {
             let name = name_of(ended.part.as_deref());
-            self.folder.seal(&ended.file, ended.listed, name)
+            self.store.seal(&ended.file, ended.listed, name)
         };
         ended.into_iter().map(seal).collect()
     }
