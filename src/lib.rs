@@ -19,6 +19,7 @@
 #[macro_use]
 mod crash;
 mod stop;
+mod tls;
 
 pub mod checkpoint;
 pub mod cli;

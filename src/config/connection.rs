@@ -130,13 +130,14 @@ impl Connections {
     /// Where there is none, it is of a kind we cannot write to, or something is wrong with it.
     pub fn target(&self, name_or_url: &str, base: &Path) -> Result<TargetConnection, ConfigError> {
         if name_or_url.contains("://") {
-            return TargetConnection::from_url(name_or_url, base)
+            return TargetConnection::from_url(name_or_url, base, &self.environment)
                 .map_err(|message| ConfigError::about("target", message));
         }
         let found = self.find(name_or_url)?;
         let found = found.ok_or_else(|| self.unknown(name_or_url, "sqlite://posthog.db"))?;
+        let surroundings = Surroundings { environment: &self.environment, cwd: base };
         self.read(found, |node, path, complaints| {
-            TargetConnection::read(node, path, base, complaints)
+            TargetConnection::read(node, path, &surroundings, complaints)
         })
     }
 
@@ -515,12 +516,12 @@ mod tests {
             ("PG", Ok("postgresql://host:5432/db")),
             (
                 "mysql://me:hunter22@host",
-                Err("target: mysql is not supported yet: use sqlite, postgres or file"),
+                Err("target: mysql is not supported yet: use sqlite, postgres, file or s3"),
             ),
             (
                 "POSTHOG",
                 Err("environment variable POSTHOG:1:9: type: \
-                     an API is where records come from: use sqlite, postgres or file"),
+                     an API is where records come from: use sqlite, postgres, file or s3"),
             ),
         ] {
             let target = user.target(name);

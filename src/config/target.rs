@@ -1,4 +1,4 @@
-//! Where records can go: a SQLite file, a PostgreSQL server or a folder of files.
+//! Where records can go: a SQLite file, a PostgreSQL server, a folder of files or a bucket.
 //!
 //! Reads a target from a URL or from a connection's map. Knows the names of what
 //! Sling writes to and we do not yet, to say so. Opens and creates nothing.
@@ -12,18 +12,21 @@ use super::duration::parse_duration;
 use super::fields::Fields;
 use super::node::{Kind, Node};
 use super::postgres::Postgres;
+use super::posthog::Surroundings;
+use super::s3::S3;
+use super::variables::Environment;
 
 /// What we write to.
-const OURS: [&str; 4] = ["sqlite", "postgres", "postgresql", "file"];
+const OURS: [&str; 5] = ["sqlite", "postgres", "postgresql", "file", "s3"];
 
 /// The same, as messages name it.
-const KNOWN: [&str; 3] = ["sqlite", "postgres", "file"];
+const KNOWN: [&str; 4] = ["sqlite", "postgres", "file", "s3"];
 
 /// What to do about a target of another kind.
-const INSTEAD: &str = "use sqlite, postgres or file";
+const INSTEAD: &str = "use sqlite, postgres, file or s3";
 
 /// What Sling writes to, by type or URL scheme, and we do not yet.
-const SLINGS: [&str; 33] = [
+const SLINGS: [&str; 32] = [
     "abfss",
     "athena",
     "azure",
@@ -50,7 +53,6 @@ const SLINGS: [&str; 33] = [
     "proton",
     "r2",
     "redshift",
-    "s3",
     "sftp",
     "snowflake",
     "sqlserver",
@@ -76,6 +78,8 @@ pub enum TargetConnection {
         /// The folder that all objects are below.
         dir: PathBuf,
     },
+    /// Files in a bucket.
+    S3(Box<S3>),
 }
 
 impl TargetConnection {
@@ -85,15 +89,24 @@ impl TargetConnection {
             Self::Sqlite { path, .. } => format!("sqlite://{}", path.display()),
             Self::Postgres(server) => server.label(),
             Self::Files { dir } => format!("file://{}", dir.display()),
+            Self::S3(place) => place.label(),
         }
     }
 
-    /// Reads `sqlite://path`, `postgresql://…` or `file://folder`; a relative path starts at `base`.
-    /// What is wrong with it is said without repeating it: a URL may hold a password.
-    pub(super) fn from_url(url: &str, base: &Path) -> Result<Self, String> {
+    /// Reads `sqlite://path`, `postgresql://…`, `file://folder` or `s3://bucket`; a relative path
+    /// starts at `base`. What is wrong with it is said without repeating it: a URL may hold a
+    /// password.
+    pub(super) fn from_url(
+        url: &str,
+        base: &Path,
+        environment: &Environment,
+    ) -> Result<Self, String> {
         let (scheme, place) = url.split_once("://").unwrap_or(("", url));
         if is_postgres(scheme) {
             return Postgres::from_url(url, base).map(|server| Self::Postgres(Box::new(server)));
+        }
+        if scheme == "s3" {
+            return S3::from_url(url, environment).map(|place| Self::S3(Box::new(place)));
         }
         Self::of_type(scheme, place, base)
     }
@@ -102,12 +115,13 @@ impl TargetConnection {
     pub(super) fn read(
         node: &Node,
         path: &str,
-        base: &Path,
+        surroundings: &Surroundings<'_>,
         complaints: &Complaints,
     ) -> Option<Self> {
+        let Surroundings { environment, cwd: base } = *surroundings;
         let said = |key: &'static str, message: String| (key, message);
         if let Some(url) = node.text() {
-            let target = Self::from_url(url, base);
+            let target = Self::from_url(url, base, environment);
             return target.map_err(|message| complaints.add(node.at, path, message)).ok();
         }
         if matches!(node.kind, Kind::Null | Kind::List(_)) {
@@ -121,6 +135,11 @@ impl TargetConnection {
             fields.finish();
             return server.map(|server| Self::Postgres(Box::new(server)));
         }
+        if kind == Some("s3") {
+            let place = S3::from_fields(&mut fields, environment);
+            fields.finish();
+            return place.map(|place| Self::S3(Box::new(place)));
+        }
         if let Some(message) = kind.and_then(refusal) {
             // Its other keys are not ours to judge.
             fields.complain("type", message);
@@ -131,15 +150,13 @@ impl TargetConnection {
             places.iter().filter_map(|(key, text)| Some((*key, (*text)?))).collect();
         let target = match (given.as_slice(), kind) {
             ([], _) => Err(said("type", "says not where: add path: …".to_owned())),
-            ([(key, url)], kind) if url.contains("://") => Self::from_url(url, base)
+            ([(key, url)], kind) if url.contains("://") => Self::from_url(url, base, environment)
                 .and_then(|target| target.agreeing_with(kind))
                 .map_err(|message| said(key, message)),
             ([(key, place)], Some(kind)) => {
                 Self::of_type(kind, place, base).map_err(|message| said(key, message))
             }
-            ([_], None) => {
-                Err(said("type", "missing: type: sqlite, type: postgres or type: file".to_owned()))
-            }
+            ([_], None) => Err(said("type", format!("missing: type: {}", KNOWN.join(", type: ")))),
             ([_, (key, _), ..], _) => {
                 Err(said(key, "one of url, path and instance is enough".to_owned()))
             }
@@ -178,6 +195,7 @@ impl TargetConnection {
             Self::Sqlite { .. } => "sqlite",
             Self::Postgres(_) => "postgres",
             Self::Files { .. } => "file",
+            Self::S3(_) => "s3",
         };
         if kind.is_some_and(|kind| kind != own) {
             return Err(format!("is a {own}:// URL, which is not what type says"));
@@ -237,6 +255,10 @@ mod tests {
             .map(|server| TargetConnection::Postgres(Box::new(server)))
     }
 
+    fn s3(url: &str) -> Result<TargetConnection, String> {
+        S3::from_url(url, &Environment::new()).map(|place| TargetConnection::S3(Box::new(place)))
+    }
+
     fn wrong(message: &str) -> Result<TargetConnection, String> {
         Err(message.to_owned())
     }
@@ -244,8 +266,8 @@ mod tests {
     /// The target that the YAML defines, or the one line that is said of it.
     fn read(yaml: &str) -> Result<TargetConnection, String> {
         let complaints = Complaints::hiding_values();
-        let target =
-            TargetConnection::read(&parse(yaml).unwrap(), "", Path::new("/srv"), &complaints);
+        let surroundings = Surroundings { environment: &Environment::new(), cwd: "/srv".as_ref() };
+        let target = TargetConnection::read(&parse(yaml).unwrap(), "", &surroundings, &complaints);
         complaints.into_result("f", Some(yaml)).map_err(|error| error.to_string())?;
         target.ok_or_else(|| "nothing".to_owned())
     }
@@ -275,11 +297,13 @@ mod tests {
             ),
             ("file://x?busy_timeout=5s", wrong("parameters (`?…`) are not supported")),
             ("postgres://u:pw@h/d", postgres("postgresql://u:pw@h:5432/d")),
-            ("s3://bucket", wrong("s3 is not supported yet: use sqlite, postgres or file")),
+            ("gs://bucket", wrong("gs is not supported yet: use sqlite, postgres, file or s3")),
+            ("s3://lake/x", s3("s3://lake/x")),
             ("sqlit://x", wrong("unknown type of target, did you mean \"sqlite\"?")),
-            ("hunter22://x", wrong("unknown type of target, known: sqlite, postgres, file")),
+            ("hunter22://x", wrong("unknown type of target, known: sqlite, postgres, file, s3")),
         ] {
-            assert_eq!(TargetConnection::from_url(url, Path::new("/srv")), expected, "{url}");
+            let target = TargetConnection::from_url(url, Path::new("/srv"), &Environment::new());
+            assert_eq!(target, expected, "{url}");
         }
     }
 
@@ -321,17 +345,21 @@ mod tests {
             (
                 "{ type: api, spec: posthog }",
                 wrong(
-                    "f:1:9: type: an API is where records come from: use sqlite, postgres or file",
+                    "f:1:9: type: an API is where records come from: use sqlite, postgres, file \
+                     or s3",
                 ),
             ),
             (
                 "{ type: sqlte, path: x }",
                 wrong("f:1:9: type: unknown type of target, did you mean \"sqlite\"?"),
             ),
+            ("{ type: s3, bucket: lake, prefix: x }", s3("s3://lake/x")),
+            ("{ type: s3, url: s3://lake/x }", s3("s3://lake/x")),
+            ("{ url: s3://lake/x }", s3("s3://lake/x")),
             ("{ type: sqlite }", wrong("f:1:9: type: says not where: add path: …")),
             (
                 "{ path: x }",
-                wrong("f:1:1: type: missing: type: sqlite, type: postgres or type: file"),
+                wrong("f:1:1: type: missing: type: sqlite, type: postgres, type: file, type: s3"),
             ),
             (
                 "{ type: file, url: sqlite://x }",

@@ -65,6 +65,8 @@ conforms!(csv);
 conforms!(csv_gzip);
 #[cfg(feature = "parquet")]
 conforms!(parquet);
+#[cfg(feature = "object-storage")]
+conforms!(s3);
 
 /// A stream of people: a number as key, the newest `at` wins.
 fn people() -> Schema {

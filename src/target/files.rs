@@ -1,4 +1,4 @@
-//! Files as a target: in a folder.
+//! Files as a target: in a folder or a bucket.
 //!
 //! Every commit that has rows adds files, which are complete and durable before
 //! the manifest lists them. (One file that grows would show readers half a page, and
@@ -14,15 +14,21 @@
 //! format, or readers that go by the ends of names would see some of the rows: where another
 //! one is asked for, the old files have to be replaced or rewritten first.
 
+#[cfg(feature = "object-storage")]
+mod bucket;
 mod compact;
 mod copying;
 mod csv;
+#[cfg(feature = "object-storage")]
+mod fault;
 mod folder;
 mod format;
 mod jsonl;
 mod log;
 mod manifest;
 pub(super) mod names;
+#[cfg(feature = "object-storage")]
+mod objects;
 mod pack;
 mod page;
 #[cfg(feature = "parquet")]
@@ -79,6 +85,23 @@ impl FilesTarget {
         let name = folder_of(opening.object);
         let folder = Folder::new(root, name.as_deref().unwrap_or("?"), &opening.key.stream);
         Self::of(Arc::new(folder), opening)
+    }
+
+    /// Opens a place in a bucket; asks whether it can be written, where it is new.
+    #[cfg(feature = "object-storage")]
+    pub(super) fn open_objects(
+        place: &crate::config::S3,
+        opening: &Opening<'_>,
+    ) -> Result<Self, TargetError> {
+        let name = folder_of(opening.object);
+        let name = name.as_deref().unwrap_or("?");
+        let store = objects::Objects::new(place, name, &opening.key.stream);
+        let unusable = |err: io::Error| TargetError {
+            target: place.label(),
+            cause: err.to_string(),
+            hint: "check the connection's settings".into(),
+        };
+        Self::of(Arc::new(store.map_err(unusable)?), opening)
     }
 
     fn of(store: Arc<dyn Store>, opening: &Opening<'_>) -> Result<Self, TargetError> {

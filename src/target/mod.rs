@@ -1,4 +1,4 @@
-//! Where a stream's records end up: a table or a folder of files.
+//! Where a stream's records end up: a table, or files in a folder or a bucket.
 //!
 //! The one idea: **rows and checkpoint become durable together.** A run calls
 //! [`Target::begin`] once, then for every page [`Target::write`] for each batch
@@ -20,6 +20,9 @@ mod postgres;
 #[cfg(test)]
 #[path = "../../tests/replication/support/reader.rs"]
 mod reader;
+#[cfg(all(test, feature = "object-storage"))]
+#[path = "../../tests/replication/support/s3.rs"]
+mod s3_server;
 mod sqlite;
 
 use std::borrow::Cow;
@@ -29,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checkpoint::{Checkpoint, StreamKey};
-use crate::config::{DeleteMissing, FileFormat, Postgres};
+use crate::config::{DeleteMissing, FileFormat, Postgres, S3};
 use crate::cursor::{Interval, Timestamp};
 use crate::record::batch::Batch;
 use crate::record::keys;
@@ -50,6 +53,15 @@ pub enum Place {
     Postgres(Box<Postgres>),
     /// A folder; objects are folders of files below it.
     Files(PathBuf),
+    /// A place in a bucket; objects are files below it.
+    S3(Box<S3>),
+}
+
+impl Place {
+    /// Whether what is written there are files.
+    pub fn is_of_files(&self) -> bool {
+        matches!(self, Self::Files(_) | Self::S3(_))
+    }
 }
 
 /// How long another process may hold a database: longer than any sane transaction, shorter
@@ -103,6 +115,14 @@ pub fn open(place: &Place, opening: &Opening<'_>) -> Result<Box<dyn Target>, Tar
             hint: "build it with `--features postgres`".into(),
         }),
         Place::Files(root) => Ok(Box::new(files::FilesTarget::open(root, opening)?)),
+        #[cfg(feature = "object-storage")]
+        Place::S3(place) => Ok(Box::new(files::FilesTarget::open_objects(place, opening)?)),
+        #[cfg(not(feature = "object-storage"))]
+        Place::S3(place) => Err(TargetError {
+            target: place.label(),
+            cause: "this hogline was built without object storage".into(),
+            hint: "build it with `--features object-storage`".into(),
+        }),
     }
 }
 
@@ -127,7 +147,9 @@ pub fn name_in(place: &Place, object: &str) -> String {
         Place::Postgres(server) => postgres::name_of(server, object),
         #[cfg(not(feature = "postgres"))]
         Place::Postgres(_) => object.to_owned(),
-        Place::Files(_) => files::names::folder_of(object).unwrap_or_else(|| object.to_owned()),
+        Place::Files(_) | Place::S3(_) => {
+            files::names::folder_of(object).unwrap_or_else(|| object.to_owned())
+        }
     }
 }
 

@@ -16,6 +16,8 @@ mod grid;
 mod interrupted;
 mod late;
 mod modes;
+#[cfg(feature = "object-storage")]
+mod objects;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod quota;

@@ -53,6 +53,7 @@ fn place(target: &TargetConnection) -> Place {
         }
         TargetConnection::Postgres(server) => Place::Postgres(server.clone()),
         TargetConnection::Files { dir } => Place::Files(dir.clone()),
+        TargetConnection::S3(place) => Place::S3(place.clone()),
     }
 }
 
@@ -193,7 +194,7 @@ fn job(
 fn layout(config: &StreamConfig, schema: &Schema, place: &Place) -> Result<Layout, Failure> {
     let stream = &config.name;
     let layout = Layout { format: config.format.unwrap_or_default(), by_date: config.by_date };
-    if !matches!(place, Place::Files(_)) && (config.format.is_some() || config.by_date) {
+    if !place.is_of_files() && (config.format.is_some() || config.by_date) {
         let said = if config.by_date { "{part_date}" } else { "target_options" };
         return Err(Failure::usage(
             format!("stream `{stream}`: {said} is for files"),

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use reqwest::Response;
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
-use rustls::crypto::{CryptoProvider, ring};
 use tokio::time::Instant;
 use url::{Host, Position, Url};
 
@@ -232,10 +231,7 @@ fn origin(text: &str) -> Result<Url, ClientError> {
 /// Builds the HTTP client.
 #[expect(clippy::disallowed_methods, reason = "the one place that builds a client")]
 fn connector(origin: &Url, key: &Secret) -> Result<reqwest::Client, ClientError> {
-    if CryptoProvider::get_default().is_none() {
-        // Loses only against another thread that installs the same one.
-        ring::default_provider().install_default().ok();
-    }
+    crate::tls::install_provider();
     let bearer = format!("Bearer {}", key.expose());
     let mut bearer = HeaderValue::from_str(&bearer).map_err(|_| ClientError::Key)?;
     bearer.set_sensitive(true);

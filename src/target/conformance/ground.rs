@@ -1,16 +1,18 @@
 //! Places to play the situations in, and what a reader sees there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
 use super::{Place, TempDir};
-use crate::config::{Compression, FileFormat};
+use crate::config::{Compression, FileFormat, S3 as S3Place};
 use crate::target::Layout;
 #[cfg(feature = "postgres")]
 use crate::target::cluster::Cluster;
 use crate::target::reader::{Texts, csv_rows, parquet_rows, text_of_file};
+#[cfg(feature = "object-storage")]
+use crate::target::s3_server::{BUCKET, KEY_ID, Oddity, S3, SECRET};
 
 /// The object all situations write.
 pub(super) const OBJECT: &str = "posthog.people";
@@ -22,6 +24,8 @@ pub(super) struct Ground {
     pub(super) layout: Layout,
     #[cfg(feature = "postgres")]
     cluster: Option<Cluster>,
+    #[cfg(feature = "object-storage")]
+    server: Option<S3>,
 }
 
 impl Ground {
@@ -45,7 +49,18 @@ impl Ground {
             layout: Layout::default(),
             #[cfg(feature = "postgres")]
             cluster: None,
+            #[cfg(feature = "object-storage")]
+            server: None,
         }
+    }
+
+    #[cfg(feature = "object-storage")]
+    pub(super) fn s3() -> Self {
+        let home = TempDir::new().unwrap();
+        let server = S3::serving(home.path(), Oddity::None);
+        let place = S3Place::at(&server.endpoint(), [BUCKET, "not/yet"], [KEY_ID, SECRET]);
+        let place = Place::S3(Box::new(place));
+        Self { server: Some(server), ..Self::of_files(home, place) }
     }
 
     #[cfg(feature = "postgres")]
@@ -69,6 +84,10 @@ impl Ground {
             let sql = "SELECT nspname FROM pg_namespace WHERE nspname = 'posthog'
                        UNION ALL SELECT relname FROM pg_class WHERE relname LIKE '%hogline%'";
             return self.sql(sql).unwrap();
+        }
+        #[cfg(feature = "object-storage")]
+        if let Some(server) = &self.server {
+            return objects_in(&server.bucket());
         }
         let entries = self.home.path().read_dir().unwrap();
         entries.map(|entry| entry.unwrap().path().display().to_string()).collect()
@@ -112,6 +131,11 @@ impl Ground {
                 Place::Postgres(server)
             }
             Place::Files(_) => Place::Files(path.into()),
+            Place::S3(place) => {
+                let prefix = path.to_str().unwrap().trim_matches('/').to_owned();
+                let bucket = "nowhere".to_owned();
+                Place::S3(Box::new(S3Place { bucket, prefix, ..S3Place::clone(place) }))
+            }
         }
     }
 
@@ -120,10 +144,18 @@ impl Ground {
         let mut rows = match &self.place {
             Place::Sqlite { path, .. } => table_rows(path, columns),
             Place::Postgres(_) => self.postgres_rows(columns),
-            Place::Files(root) => folder_rows(&root.join("posthog/people"), columns),
+            Place::Files(_) | Place::S3(_) => folder_rows(&self.folder(), columns),
         };
         rows.sort();
         rows
+    }
+
+    /// Where the files of the object are.
+    fn folder(&self) -> PathBuf {
+        match &self.place {
+            Place::Files(root) => root.join("posthog/people"),
+            _ => self.home.path().join("out/not/yet/posthog/people"),
+        }
     }
 
     /// Takes rows away behind hogline's back.
@@ -136,13 +168,24 @@ impl Ground {
             Place::Postgres(_) => {
                 self.sql("DELETE FROM posthog.people WHERE id = 2").unwrap();
             }
-            Place::Files(root) => {
-                let folder = root.join("posthog/people");
+            Place::Files(_) | Place::S3(_) => {
+                let folder = self.folder();
                 let file = listed(&folder).pop().unwrap();
                 std::fs::File::create(folder.join(file)).unwrap();
             }
         }
     }
+}
+
+/// The objects in a bucket.
+#[cfg(feature = "object-storage")]
+fn objects_in(folder: &Path) -> Vec<String> {
+    let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let names = entries.flat_map(|path| match path.is_dir() {
+        true => objects_in(&path),
+        false => vec![path.display().to_string()],
+    });
+    names.collect()
 }
 
 fn sqlite_at(path: &Path) -> Place {

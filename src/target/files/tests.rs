@@ -8,6 +8,8 @@ use crate::cursor::{Copying, Position, Timestamp};
 use crate::schema::{Column, ColumnType, Origin};
 
 mod formats;
+#[cfg(feature = "object-storage")]
+mod objects;
 
 fn schema() -> Arc<Schema> {
     let column = |name: &str, kind| Column { name: name.into(), kind, origin: Origin::Field };

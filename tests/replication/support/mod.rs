@@ -1,5 +1,7 @@
 //! What the stories are told with: a PostHog, a project folder, a run and what it left.
 
+#[cfg(feature = "object-storage")]
+mod bucket;
 #[cfg(feature = "postgres")]
 mod cable;
 #[cfg(feature = "postgres")]
@@ -14,6 +16,8 @@ mod project;
 mod proxy;
 mod ran;
 mod reader;
+#[cfg(feature = "object-storage")]
+mod s3;
 mod shim;
 mod table;
 
@@ -30,5 +34,7 @@ pub(crate) use project::Project;
 pub(crate) use proxy::{Answer, Asked, End, Framing, Mangle, Proxy, Sent};
 pub(crate) use ran::{Ran, Told};
 pub(crate) use reader::Texts;
+#[cfg(feature = "object-storage")]
+pub(crate) use s3::{KEY_ID, Oddity, S3, SECRET};
 pub(crate) use shim::Shim;
 pub(crate) use table::Copy;

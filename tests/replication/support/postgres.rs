@@ -18,16 +18,6 @@ impl Project {
         self.now_writes_to(url);
         self
     }
-
-    /// Puts another target into the replication file.
-    pub(crate) fn now_writes_to(&self, url: &str) {
-        let yaml = std::fs::read_to_string(self.path("replication.yaml")).unwrap();
-        let line = |line: &str| match line.starts_with("target: ") {
-            true => format!("target: {url}\n"),
-            false => format!("{line}\n"),
-        };
-        self.writes("replication.yaml", &yaml.lines().map(line).collect::<String>());
-    }
 }
 
 impl Told {

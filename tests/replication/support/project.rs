@@ -43,6 +43,9 @@ pub(crate) struct Project {
     memory: Option<u32>,
     /// Where it writes to a database of PostgreSQL that is its own.
     pub(super) database: Option<Database>,
+    /// Where it writes to a bucket that is its own: the folder `out`.
+    #[cfg(feature = "object-storage")]
+    pub(super) bucket: Option<super::S3>,
 }
 
 impl Project {
@@ -62,6 +65,8 @@ impl Project {
                 .into(),
             memory: None,
             database: None,
+            #[cfg(feature = "object-storage")]
+            bucket: None,
         }
     }
 
@@ -87,9 +92,18 @@ impl Project {
 
     /// Into JSON lines below the folder `out`.
     pub(crate) fn into_files(self) -> Self {
-        let yaml = fs::read_to_string(self.path("replication.yaml")).unwrap();
-        self.writes("replication.yaml", &yaml.replace("sqlite://posthog.db", "file://out"));
+        self.now_writes_to("file://out");
         self
+    }
+
+    /// Puts another target into the replication file.
+    pub(crate) fn now_writes_to(&self, url: &str) {
+        let yaml = fs::read_to_string(self.path("replication.yaml")).unwrap();
+        let line = |line: &str| match line.starts_with("target: ") {
+            true => format!("target: {url}\n"),
+            false => format!("{line}\n"),
+        };
+        self.writes("replication.yaml", &yaml.lines().map(line).collect::<String>());
     }
 
     /// Into files as `options` say, `format: csv`, below the folder `out`.
