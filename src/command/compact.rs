@@ -23,7 +23,8 @@ pub(super) fn compact(args: &CompactArgs) -> Result<Exit, Failure> {
     let mut lines = Vec::new();
     for mut job in run::prepared(&plan)? {
         let (stream, object) = job.name();
-        let compacted = job.target.compact();
+        // Targets block.
+        let compacted = tokio::task::block_in_place(|| job.target.compact());
         let compacted = compacted.map_err(|err| Failure::of_target(&stream, &err));
         let compacted = runner::unless_stopped(&plan.stop, "compacting", compacted)?;
         let Some(compacted) = compacted else { return Err(not_files(&object)) };

@@ -69,8 +69,11 @@ fn no_page_is_fetched_again_but_the_one_in_hand() {
         project.run().succeeds();
 
         project.holds_exactly(&posthog, "events");
-        let after = posthog.starts_asked();
-        assert_eq!(after.first(), before.last(), "asked before it was killed: {before:#?}");
+        // A chunk may be asked for while the one before it is in hand.
+        let under_way = if sql { 2 } else { 1 };
+        let in_hand = &before[before.len() - under_way..];
+        let first = posthog.starts_asked().swap_remove(0);
+        assert!(in_hand.contains(&first), "{first} after {before:#?}");
     }
 }
 

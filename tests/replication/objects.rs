@@ -85,7 +85,7 @@ fn a_full_refresh_is_swapped_in_whole() {
     let before = project.lines_of("events");
     posthog.delete("events", 7);
 
-    assert!(project.steered("KILL:1:a file of the copy shown", &[]).was_killed());
+    assert!(project.steered("KILL:1:all of the copy shown", &[]).was_killed());
 
     assert!(project.lines_of("events") == before, "readers see what they saw");
     project.run().succeeds();
