@@ -39,7 +39,6 @@ const RANGE: &str = "2026-01-01,2026-12-01";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Sqlite,
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "this build has none"))]
     Postgres,
     /// Files, written with these options.
     Files(&'static str),
