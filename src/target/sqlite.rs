@@ -40,10 +40,10 @@ use crate::target::{Load, Opening, Recall, Replay, Scan, Shown, Target, TargetEr
 /// asks a plain function, so it is the process's: all its targets are of one connection.
 static PATIENCE: AtomicU64 = AtomicU64::new(0);
 
-/// Random keys are bound by how much of their index fits in memory: 24 MB holds that of
-/// a few hundred thousand rows, and is less than half of what a run aims to need. A checkpoint
+/// Random keys are bound by how much of their index fits in memory: 20 MB holds that of
+/// a few hundred thousand rows, and is a third of what a run may need. A checkpoint
 /// every 4,000 pages (16 MB) instead of 1,000 rewrites hot index pages less often.
-const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA cache_size = -24576;
+const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA cache_size = -20480;
      PRAGMA wal_autocheckpoint = 4000;
      -- Swapping tables must neither empty tables that refer to them nor rewrite views.
      PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON;";
