@@ -101,6 +101,29 @@ impl<'n, 'c> Fields<'n, 'c> {
         self.text_of(key, node).map(|text| (text, node.at))
     }
 
+    /// What a `url` says, or nothing yet where there is none; a complaint where it cannot be read.
+    pub fn of_url<T: Default>(&mut self, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let Some(url) = self.opt_text("url") else { return Some(T::default()) };
+        read(url).map_err(|message| self.complain("url", message)).ok()
+    }
+
+    /// Hands each of these texts that is given to `set`; false where it refused one.
+    pub fn set_texts(
+        &mut self,
+        keys: impl IntoIterator<Item = &'static str>,
+        mut set: impl FnMut(&str, &str) -> Result<(), String>,
+    ) -> bool {
+        let mut right = true;
+        for key in keys {
+            let Some(text) = self.opt_text(key) else { continue };
+            if let Err(message) = set(key, text) {
+                self.complain(key, message);
+                right = false;
+            }
+        }
+        right
+    }
+
     /// A boolean.
     pub fn opt_bool(&mut self, key: &'static str) -> Option<bool> {
         self.read(key, "true or false", Node::boolean)

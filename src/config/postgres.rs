@@ -92,22 +92,8 @@ impl Postgres {
 
     /// Reads the keys of a connection; those given beside a `url` win.
     pub(super) fn from_fields(fields: &mut Fields<'_, '_>, base: &Path) -> Option<Self> {
-        let mut draft = match fields.opt_text("url").map(|url| Draft::of_url(url, base)) {
-            None => Draft::default(),
-            Some(Ok(draft)) => draft,
-            Some(Err(message)) => {
-                fields.complain("url", message);
-                return None;
-            }
-        };
-        let mut right = true;
-        for key in SETTINGS {
-            let Some(text) = fields.opt_text(key) else { continue };
-            if let Err(message) = draft.set(key, text, base) {
-                fields.complain(key, message);
-                right = false;
-            }
-        }
+        let mut draft = fields.of_url(|url| Draft::of_url(url, base))?;
+        let right = fields.set_texts(SETTINGS, |key, text| draft.set(key, text, base));
         fields.refuse(&["ssh_tunnel", "ssh_private_key", "ssh_passphrase"], |key| {
             format!("{key} is not supported: open the tunnel yourself and name its end as host")
         });

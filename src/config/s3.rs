@@ -106,22 +106,9 @@ impl S3 {
         fields: &mut Fields<'_, '_>,
         environment: &Environment,
     ) -> Option<Self> {
-        let mut draft = match fields.opt_text("url").map(Draft::of_url) {
-            None => Draft::default(),
-            Some(Ok(draft)) => draft,
-            Some(Err(message)) => {
-                fields.complain("url", message);
-                return None;
-            }
-        };
-        let mut right = true;
-        for key in KEYS.into_iter().chain(PARAMETERS) {
-            let Some(text) = fields.opt_text(key) else { continue };
-            if let Err(message) = draft.set(key, text) {
-                fields.complain(key, message);
-                right = false;
-            }
-        }
+        let mut draft = fields.of_url(Draft::of_url)?;
+        let keys = KEYS.into_iter().chain(PARAMETERS);
+        let right = fields.set_texts(keys, |key, text| draft.set(key, text));
         fields.refuse(&SLINGS, |key| {
             format!(
                 "{key} is not supported: give access_key_id and secret_access_key, or set the \

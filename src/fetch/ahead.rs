@@ -51,23 +51,20 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// Makes room for another question, and stays for later.
-    pub(super) async fn aside(self) -> Self {
-        let (request, meter, retries) = (self.request.clone(), self.meter, self.retries);
-        let mut begun = self.answer().await;
-        begun.iter_mut().for_each(Begun::make_room);
-        Self { request, meter, retries, state: State::Begun(begun) }
+    /// Makes room for another question, once its answer has begun, and stays for later.
+    pub(super) async fn aside(mut self) -> Self {
+        if let State::Asked(asked) = self.state {
+            self.state = State::Begun(asked.into_inner().await);
+        }
+        self.makes_room();
+        self
     }
 
     /// Whether it could make room at once.
     fn makes_room(&mut self) -> bool {
-        match &mut self.state {
-            State::Asked(_) => false,
-            State::Begun(begun) => {
-                begun.iter_mut().for_each(Begun::make_room);
-                true
-            }
-        }
+        let State::Begun(begun) = &mut self.state else { return false };
+        begun.iter_mut().for_each(Begun::make_room);
+        true
     }
 
     fn poll(&mut self, context: &mut Context<'_>) {

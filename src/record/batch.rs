@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::record::bytes;
 use crate::record::inside::{Grown, Inside};
-use crate::record::json::{self, Spelling};
+use crate::record::json;
 use crate::record::keys;
 use crate::record::repair::Repairs;
 use crate::record::value::{self, Value};
@@ -301,7 +301,7 @@ impl<'a> Row<'a> {
     /// Appends a number in the source's spelling, 2515.40 as 2515.40, where that is JSON.
     fn write_number(&self, column: usize, number: f64, out: &mut Vec<u8>) {
         let raw = self.raw(column);
-        let is_number = !raw.starts_with('"') && json::spelling(raw) != Spelling::Broken;
+        let is_number = !raw.starts_with('"') && json::is_json(raw);
         match is_number {
             true => out.extend_from_slice(raw.as_bytes()),
             false => out.extend_from_slice(serde_json::Value::from(number).to_string().as_bytes()),

@@ -36,6 +36,11 @@ pub(crate) fn spelling(text: &str) -> Spelling {
     }
 }
 
+/// Whether a text is JSON.
+pub(crate) fn is_json(text: &str) -> bool {
+    spelling(text) != Spelling::Broken
+}
+
 /// The bits of a block's bytes that are the text's, where so many are left of it.
 fn filled(left: usize) -> u64 {
     if left < BLOCK { (1 << left) - 1 } else { u64::MAX }

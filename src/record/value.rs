@@ -187,22 +187,22 @@ pub(crate) fn unescape(content: &str) -> (Cow<'_, str>, bool) {
     let mut done = 0;
     let mut repaired = false;
     // Not a `for` loop: this way it runs within the loop over blocks.
-    bytes::escapes(bytes).for_each(|at| match bytes.get(at + 1) {
+    bytes::escapes(bytes).for_each(|at| {
         // The second half of a pair was read with the first.
-        _ if at < done => {}
+        if at < done {
+            return;
+        }
+        bytes::append(&mut text, bytes, done, at);
+        done = at + 1;
         // These stand for themselves, and are copied with what follows.
-        Some(b'"' | b'\\' | b'/') => {
-            bytes::append(&mut text, bytes, done, at);
-            done = at + 1;
+        if let Some(b'"' | b'\\' | b'/') = bytes.get(done) {
+            return;
         }
-        _ => {
-            bytes::append(&mut text, bytes, done, at);
-            let (spelt, used) = escape(&content[at + 1..]);
-            let spelt_or = spelt.unwrap_or('\u{fffd}');
-            text.extend_from_slice(spelt_or.encode_utf8(&mut [0; 4]).as_bytes());
-            repaired |= spelt.is_none();
-            done = at + 1 + used;
-        }
+        let (spelt, used) = escape(&content[done..]);
+        let character = spelt.unwrap_or('\u{fffd}');
+        text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        repaired |= spelt.is_none();
+        done += used;
     });
     bytes::append(&mut text, bytes, done, bytes.len());
     // Always UTF-8: it was, and characters took the place of escapes.

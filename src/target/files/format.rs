@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::config::FileFormat;
 use crate::record::batch::{Batch, Row};
-use crate::record::json::{self, Spelling};
+use crate::record::json;
 use crate::record::repair::Repairs;
 use crate::record::split::{Layout, NotJson, Placement, Splitter, Verdict};
 use crate::record::value::Value;
@@ -155,7 +155,7 @@ impl TextColumn {
             }
             _ => false,
         };
-        if may_be_bare && json::spelling(text) != Spelling::Broken {
+        if may_be_bare && json::is_json(text) {
             out.extend_from_slice(text.as_bytes());
             return Ok(());
         }
