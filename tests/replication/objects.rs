@@ -93,34 +93,6 @@ fn a_full_refresh_is_swapped_in_whole() {
 }
 
 #[test]
-fn a_run_may_be_killed_at_any_moment() {
-    let posthog = PostHog::start();
-    let moments = [
-        "before the manifest",
-        "manifest replaced",
-        "leftovers swept",
-        "before a draft",
-        "file written",
-        "file not listed",
-        "between COMMIT and state",
-    ];
-    for mode in ["full-refresh", "incremental"] {
-        let project = Project::in_mode(&posthog, mode, &["insights"]).into_a_bucket();
-        project.run().succeeds();
-        for moment in moments {
-            posthog.later(MINUTE);
-            posthog.edits("insights", 5);
-            let killed = project.steered(&format!("KILL:1:{moment}"), &[]).was_killed();
-            assert!(killed, "{mode}: {moment}");
-
-            project.run().succeeds();
-
-            project.files_hold_exactly(&posthog, "insights");
-        }
-    }
-}
-
-#[test]
 fn two_runs_at_once_with_two_states_lose_nothing() {
     let posthog = PostHog::start();
     let project = Project::incremental(&posthog, &["insights"]).into_a_bucket();

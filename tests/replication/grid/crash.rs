@@ -14,7 +14,7 @@ use super::{Fault, Ground, Tried, is_whole, try_all};
 use crate::support::{PostHog, Project};
 
 /// Every moment, in the order of a run; the last ones come only when one was cut short.
-const MOMENTS: [&str; 38] = [
+const MOMENTS: [&str; 43] = [
     "lock taken",
     "lock emptied",
     "state opened",
@@ -37,10 +37,15 @@ const MOMENTS: [&str; 38] = [
     "file written",
     "file synced",
     "file renamed, folder not synced",
+    "an upload begun",
+    "a part uploaded",
     "file not listed",
+    "before the manifest",
     "manifest written",
     "manifest synced",
     "manifest renamed",
+    "manifest replaced",
+    "leftovers swept",
     "between COMMIT and state",
     "after state",
     "before the swap",
@@ -125,7 +130,7 @@ fn a_run_killed_at_any_moment_is_finished_by_the_next() {
         Fault::new(format!("killed: {moment}"), move |ground| killed(ground, moment))
     };
     let faults: Vec<Fault> = MOMENTS.iter().map(fault).collect();
-    try_all("killed", 29, &faults);
+    try_all("killed", 41, &faults);
 }
 
 /// One folder, in which the first run dies at the first moment, the second at the second, …
@@ -219,17 +224,13 @@ fn a_run_asked_to_stop_at_any_moment_leaves_nothing_to_repair() {
     try_all("stopped", 7, &faults);
 }
 
-/// The files whose moments are not of the grid.
-const APART: [&str; 3] = ["crash.rs", "bucket.rs", "objects.rs"];
-
-/// The names in the program's source, but for those that only object storage has: its stories
-/// kill there (`objects`).
+/// The names in the program's source.
 fn named_in(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             named_in(&path, names);
-        } else if !APART.iter().any(|name| path.ends_with(name)) {
+        } else if !path.ends_with("crash.rs") {
             let text = fs::read_to_string(&path).unwrap();
             let calls = text.split("crash_point!(\"").skip(1);
             names.extend(calls.map(|call| call.split('"').next().unwrap().to_owned()));
@@ -250,6 +251,8 @@ fn every_moment_that_has_a_name_comes() {
     }
     passed.extend(moments_after_a_broken_swap());
     passed.extend(moments_of_a_large_page());
+    #[cfg(feature = "object-storage")]
+    passed.extend(moments_of_a_large_object());
     assert_eq!(passed, named);
 }
 
@@ -272,6 +275,15 @@ fn with_large_pages() -> PostHog {
 fn moments_of_a_large_page() -> Vec<String> {
     let posthog = with_large_pages();
     let project = Project::incremental(&posthog, &["events"]);
+    project.steered("KILL:0", &[]).succeeds();
+    project.passed()
+}
+
+/// An object that is uploaded in parts.
+#[cfg(feature = "object-storage")]
+fn moments_of_a_large_object() -> Vec<String> {
+    let posthog = PostHog::playing(|options| options.events = 12_000);
+    let project = Project::full_refresh(&posthog, &["events"]).into_a_bucket();
     project.steered("KILL:0", &[]).succeeds();
     project.passed()
 }

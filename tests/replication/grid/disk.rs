@@ -76,7 +76,8 @@ fn is_read_only(ground: &Ground) -> Tried {
     let parts: &[&str] = match ground.kind {
         Kind::Files(_) => &["/out", "/state/"],
         Kind::Sqlite => &["posthog.db", "/state/"],
-        Kind::Postgres => &["/state/"],
+        // Their servers do not run on this disk.
+        _ => &["/state/"],
     };
     for part in parts {
         full.run_on(&Shim::read_only().under(part), ground.options()).exits(7).says("fix:");

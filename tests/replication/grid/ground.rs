@@ -18,6 +18,8 @@ pub(crate) const TARGETS: &[(&str, Kind)] = &[
     ("csv", Kind::Files("format: csv, compression: gzip")),
     #[cfg(feature = "parquet")]
     ("parquet", Kind::Files("format: parquet")),
+    #[cfg(feature = "object-storage")]
+    ("s3", Kind::Bucket),
 ];
 
 const MODES: [&str; 4] = ["full-refresh", "truncate", "incremental", "backfill"];
@@ -42,6 +44,9 @@ pub(crate) enum Kind {
     Postgres,
     /// Files, written with these options.
     Files(&'static str),
+    /// JSON lines in a bucket, whose objects are files where those of a folder would be.
+    #[cfg(feature = "object-storage")]
+    Bucket,
 }
 
 impl Kind {
@@ -51,6 +56,8 @@ impl Kind {
             Self::Sqlite => project,
             Self::Postgres => project.into_a_database(),
             Self::Files(options) => project.into_files_of(options),
+            #[cfg(feature = "object-storage")]
+            Self::Bucket => project.into_a_bucket(),
         }
     }
 }
@@ -90,14 +97,19 @@ impl Ground {
         TARGETS.iter().map(|(name, _)| *name).collect()
     }
 
-    /// Whether the target is a folder of files.
+    /// Whether the target is a folder of files, or one of objects.
     pub(crate) fn is_files(&self) -> bool {
-        matches!(self.kind, Kind::Files(_))
+        !self.is_database()
     }
 
     /// Whether the target is a database.
     pub(crate) fn is_database(&self) -> bool {
-        !self.is_files()
+        matches!(self.kind, Kind::Sqlite | Kind::Postgres)
+    }
+
+    /// Whether the target's server refuses requests of another hour than its own.
+    pub(crate) fn minds_the_clock(&self) -> bool {
+        self.target == "s3"
     }
 
     /// Why nothing can be tried here.

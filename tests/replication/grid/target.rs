@@ -128,9 +128,9 @@ fn a_busy_database_is_waited_for_but_not_for_ever() {
 /// Another program is in the middle of a transaction.
 fn busy(ground: &Ground, meanwhile: impl Fn(&PostHog, &Project, &Connection)) -> Tried {
     match ground.kind {
-        Kind::Files(_) => return Tried::Empty("files have no such lock"),
-        Kind::Postgres => return Tried::Empty("its locks have stories of their own"),
         Kind::Sqlite => {}
+        Kind::Postgres => return Tried::Empty("its locks have stories of their own"),
+        _ => return Tried::Empty("files have no such lock"),
     }
     let (posthog, project) = loaded(ground);
     let holder = Connection::open(project.path("posthog.db")).unwrap();
@@ -256,7 +256,7 @@ fn begins_anew(ground: &Ground, posthog: &PostHog, project: &Project) {
         change(project, "DROP VIEW {table}");
     } else if told.stderr.contains("move it away") {
         remove_database(project);
-        drop(fs::remove_dir_all(project.path("out")));
+        drop(fs::remove_dir_all(project.path("out/posthog")));
     } else {
         assert!(told.status.success(), "{told}");
     }

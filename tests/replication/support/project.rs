@@ -199,6 +199,10 @@ impl Project {
         let folder = TempDir::with_prefix(name).unwrap();
         fs::copy(self.path("replication.yaml"), folder.path().join("replication.yaml")).unwrap();
         (self.home, self.folder) = (folder.path().join("home"), folder);
+        #[cfg(feature = "object-storage")]
+        if self.bucket.is_some() {
+            return self.into_a_bucket();
+        }
         self
     }
 
