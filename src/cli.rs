@@ -33,6 +33,15 @@ pub enum Command {
     Compact(CompactArgs),
     /// Show the streams there are: key, cursor, modes, scope, columns.
     Discover(DiscoverArgs),
+    /// Define connections, show and try them.
+    Conns(ConnsArgs),
+    /// Try everything that a replication needs, and say how to mend what is wrong.
+    Doctor(DoctorArgs),
+    /// Say what an exit code means and what to do about it.
+    Explain {
+        /// The code; all of them where none is given.
+        code: Option<u8>,
+    },
     /// Show or change how far streams have come.
     State(StateArgs),
     /// Serve a PostHog look-alike with made-up data.
@@ -72,11 +81,20 @@ pub struct DemoArgs {
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// The replication file.
-    #[arg(short, long, value_name = "FILE")]
-    pub replication: PathBuf,
-    /// Only these streams of the file.
+    #[arg(short, long, value_name = "FILE", required_unless_present = "src_conn")]
+    pub replication: Option<PathBuf>,
+    /// One stream, without a file.
+    #[command(flatten)]
+    pub one_stream: OneTransfer,
+    /// Only these streams of the file; tag:x means all that have this tag.
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub streams: Vec<String>,
+    /// Only these columns, or all but -column, whatever the file says.
+    #[arg(long, value_delimiter = ',', value_name = "A,B", allow_hyphen_values = true)]
+    pub select: Vec<String>,
+    /// A variable for ${NAME} in the file; wins over the environment.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
     /// Only those that were not complete when the last run ended.
     #[arg(long)]
     pub only_failed: bool,
@@ -95,6 +113,29 @@ pub struct RunArgs {
     /// Write the run's report to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+}
+
+/// One stream to be replicated, as a replication file would say it.
+#[derive(Debug, Clone, Args)]
+pub struct OneTransfer {
+    /// The connection to read from.
+    #[arg(
+        long,
+        value_name = "CONN",
+        conflicts_with = "replication",
+        requires = "src_stream",
+        requires = "tgt_conn"
+    )]
+    pub src_conn: Option<String>,
+    /// The stream to read.
+    #[arg(long, value_name = "STREAM", requires = "src_conn")]
+    pub src_stream: Option<String>,
+    /// The connection, or the URL, to write to.
+    #[arg(long, value_name = "CONN", requires = "src_conn")]
+    pub tgt_conn: Option<String>,
+    /// The object to write [default: posthog.{stream_name}].
+    #[arg(long, value_name = "OBJECT", requires = "src_conn")]
+    pub tgt_object: Option<String>,
 }
 
 /// How a verification's result looks.
@@ -154,6 +195,62 @@ pub struct DiscoverArgs {
     /// How the answer looks.
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The replication file; without one, every connection is tried.
+    #[arg(short, long, value_name = "FILE")]
+    pub replication: Option<PathBuf>,
+    /// The state database, or the folder it is in [default: state/ beside the replication file].
+    #[arg(long, value_name = "PATH")]
+    pub state: Option<PathBuf>,
+    /// How the answer looks.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// Options of `conns`.
+#[derive(Debug, Args)]
+pub struct ConnsArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub action: ConnsAction,
+}
+
+/// What can be done with connections.
+#[derive(Debug, Subcommand)]
+pub enum ConnsAction {
+    /// Every connection: its type, and where it is defined.
+    List {
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Define a connection in env.yaml of hogline's home, in the place of one of this name.
+    Set {
+        /// What to call it.
+        name: String,
+        /// What it is, as key=value: type=api spec=posthog secrets='{ api_key: "phx_…", … }'.
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        values: Vec<String>,
+    },
+    /// Take a connection out of env.yaml.
+    Unset {
+        /// The connection.
+        name: String,
+    },
+    /// Try a connection: a PostHog's key, project and scopes, stream by stream; a target's rights.
+    Test {
+        /// The connection, or the URL of a target.
+        name: String,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+    },
+    /// Show the streams of a connection, as `discover` does.
+    Discover(DiscoverArgs),
 }
 
 /// Options of `state`.

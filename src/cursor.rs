@@ -30,6 +30,12 @@ impl Interval {
         (from < to).then_some(Self { from, to })
     }
 
+    /// Reads two times with a comma between them, the end not included: `2026-01-01,2026-02-01`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (from, to) = text.split_once(',')?;
+        Self::new(Timestamp::parse(from.trim())?, Timestamp::parse(to.trim())?)
+    }
+
     /// How long it is.
     pub fn length(self) -> Duration {
         self.to.since(self.from)

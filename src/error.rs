@@ -56,6 +56,66 @@ impl Exit {
     }
 }
 
+/// Every exit code, what it means, and what to do about it.
+pub const EXPLAINED: [(u8, &str, &str); 12] = [
+    (0, "everything asked for is complete", "Nothing is to be done."),
+    (
+        2,
+        "the command line, a file or the project is wrong, or the state is another program's or a \
+         newer hogline's; nothing was written",
+        "The message names the file, line and column, or the option. `hogline doctor -r FILE` tries \
+         everything that a replication needs.",
+    ),
+    (
+        3,
+        "some streams failed, others are complete",
+        "The summary says which, and why. Run again, or only those: hogline run -r FILE --only-failed",
+    ),
+    (
+        4,
+        "the key is not accepted or lacks a scope, and nothing succeeded",
+        "`hogline conns test NAME` says for each stream which scope is missing. Keys of one PostHog \
+         region are unknown in the other: check the host.",
+    ),
+    (
+        5,
+        "come back later: a quota is used up; the time is printed",
+        "Run again at that time, or let cron do it: the run goes on from what is committed. With a \
+         larger --max-wait hogline waits itself.",
+    ),
+    (
+        6,
+        "PostHog did not answer, or not as it should; completeness is not proven",
+        "Run again: what was delivered stays, and nothing counts as complete that is not proven to \
+         be. If it persists, look at the request that the message names.",
+    ),
+    (
+        7,
+        "the target or the state database cannot be read or written",
+        "The message says why: rights, disk, network, or another program's lock. Mend it and run \
+         again; no committed row is lost.",
+    ),
+    (
+        8,
+        "`verify` found differences, or nothing complete to verify",
+        "hogline verify -r FILE --repair reads what differs again and compares once more.",
+    ),
+    (
+        9,
+        "state and target disagree: a table was emptied, rebuilt, restored, or lost a column",
+        "Restore the target to what it was, or load the stream anew: hogline state reset --stream \
+         NAME, then run again.",
+    ),
+    (
+        75,
+        "another run is using this state",
+        "Wait until it ends. Its lock goes with its process, even if that is killed; cron jobs may \
+         simply try again.",
+    ),
+    (130, "interrupted; what was committed is safe", "Run again: it goes on from there."),
+    (143, "interrupted; what was committed is safe", "Run again: it goes on from there."),
+];
+
 /// An exit code in a few words.
 pub fn words(code: u8) -> &'static str {
     match code {

@@ -2,7 +2,7 @@
 
 use crate::cli::CompactArgs;
 use crate::command::run::{self, Options};
-use crate::config::{Connections, Mode};
+use crate::config::{Connections, Mode, Written};
 use crate::error::{Exit, Failure};
 use crate::report;
 use crate::runner;
@@ -18,7 +18,8 @@ pub(super) fn compact(args: &CompactArgs) -> Result<Exit, Failure> {
         ..Options::default()
     };
     let state = run::state_path(&args.replication, args.state.as_deref());
-    let plan = run::plan(&args.replication, &connections, &here, &options, &state)?;
+    let written = Written::read(&args.replication)?;
+    let plan = run::plan(&written, &connections, &here, &options, &state)?;
     let Some(plan) = plan else { return Ok(Exit::Complete) };
     let mut lines = Vec::new();
     for mut job in run::prepared(&plan)? {

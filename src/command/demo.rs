@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::run::{Options as RunOptions, exit_of, replicate, state_file};
 use crate::cli::DemoArgs;
-use crate::config::Connections;
+use crate::config::{Connections, Written};
 use crate::error::{Exit, Failure};
 use crate::report::{self, Outcome, Table};
 use crate::sandbox::{KEY, Options, PROJECT, Sandbox};
@@ -93,7 +93,8 @@ fn connections(sandbox: &Sandbox, dir: &Path) -> Result<Connections, Failure> {
 
 async fn run(file: &Path, connections: &Connections, dir: &Path) -> Result<Vec<Outcome>, Failure> {
     let state = state_file(&dir.join("hogline.db"));
-    let outcomes = replicate(file, connections, dir, &RunOptions::default(), &state).await?;
+    let written = Written::read(file)?;
+    let outcomes = replicate(&written, connections, dir, &RunOptions::default(), &state).await?;
     report::print(&report::summary(&outcomes));
     report::tell_failures(&outcomes);
     Ok(outcomes)

@@ -1,8 +1,12 @@
 //! The commands, one file each: a command reads as the list of its stages.
 
+mod checks;
 mod compact;
+mod conns;
 mod demo;
 mod discover;
+mod doctor;
+mod explain;
 mod run;
 mod sandbox;
 mod state;
@@ -30,6 +34,9 @@ pub fn main(cli: Cli) -> Exit {
             Command::Demo(args) => demo::demo(&args).await,
             Command::Run(args) => run::run(&args).await,
             Command::Discover(args) => discover::discover(&args).await,
+            Command::Conns(args) => conns::conns(&args).await,
+            Command::Doctor(args) => doctor::doctor(&args).await,
+            Command::Explain { code } => explain::explain(code),
             Command::State(args) => state::state(&args),
             Command::Verify(args) => verify::verify(&args).await,
             Command::Compact(args) => compact::compact(&args),

@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::watch;
 
-use crate::cli::RunArgs;
+use crate::cli::{OneTransfer, RunArgs};
 use crate::config::duration::parse_duration;
-use crate::config::{Connections, Mode, Posthog, Replication, TargetConnection};
+use crate::config::{
+    ConfigError, Connections, Environment, Mode, Posthog, Replication, TargetConnection, Written,
+};
 use crate::cursor::{Interval, Timestamp};
 use crate::error::{Exit, Failure, overall};
 use crate::http::Client;
@@ -24,12 +27,20 @@ use crate::state::lock::{Lock, LockError};
 use crate::state::store::StateStore;
 
 pub(super) use connect::{answers_sql, connect, greet};
-pub(super) use jobs::{keep_copy, unusable_state};
+pub(super) use jobs::{keep_copy, place, unusable_state};
+
+/// What a replication is called that stands in no file.
+const COMMAND_LINE: &str = "command line";
 
 /// What the command line adds to the file.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Options {
+    /// Streams by name, `tag:x` for those with a tag; empty means all.
     pub(super) streams: Vec<String>,
+    /// The columns, whatever the file says.
+    pub(super) select: Option<Vec<String>>,
+    /// Variables that win over the environment's.
+    pub(super) env: Environment,
     /// Of these streams only those that the last run left incomplete.
     pub(super) only_failed: bool,
     pub(super) mode: Option<Mode>,
@@ -45,8 +56,9 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let here = working_folder()?;
     let connections = Connections::load(&here)?;
     let options = options(args)?;
-    let state = state_path(&args.replication, args.state.as_deref());
-    let outcomes = replicate(&args.replication, &connections, &here, &options, &state).await?;
+    let written = written(args)?;
+    let state = state_path(&written.file, args.state.as_deref());
+    let outcomes = replicate(&written, &connections, &here, &options, &state).await?;
     crash_point!("before the summary");
     if !outcomes.is_empty() {
         report::print(&report::summary(&outcomes));
@@ -60,15 +72,30 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// The replication file that was named, or what one would say of the stream that was.
+fn written(args: &RunArgs) -> Result<Written, ConfigError> {
+    let Some(of) = &args.one_stream.src_conn else {
+        return Written::read(args.replication.as_deref().unwrap_or(Path::new("")));
+    };
+    let OneTransfer { src_stream, tgt_conn, tgt_object, .. } = &args.one_stream;
+    let settings = tgt_object.as_ref().map(|object| json!({ "object": object }));
+    let replication = json!({
+        "source": of,
+        "target": tgt_conn,
+        "streams": { src_stream.clone().unwrap_or_default(): settings },
+    });
+    Ok(Written { file: COMMAND_LINE.into(), text: replication.to_string() })
+}
+
 /// Replicates a file's streams: checks everything that can be checked before PostHog is asked.
 pub(super) async fn replicate(
-    file: &Path,
+    written: &Written,
     connections: &Connections,
     base: &Path,
     options: &Options,
     state_path: &Path,
 ) -> Result<Vec<Outcome>, Failure> {
-    let plan = plan(file, connections, base, options, state_path)?;
+    let plan = plan(written, connections, base, options, state_path)?;
     let Some(plan) = plan else { return Ok(Vec::new()) };
     let outcomes = attempt(&plan).await;
     history::record(&plan, outcomes.as_deref());
@@ -102,28 +129,29 @@ pub(super) struct Plan {
 
 /// Reads a file and what it names; nothing where there is nothing to do, which is told first.
 pub(super) fn plan(
-    file: &Path,
+    written: &Written,
     connections: &Connections,
     base: &Path,
     options: &Options,
     state_path: &Path,
 ) -> Result<Option<Plan>, Failure> {
-    let environment = connections.environment();
-    let Some(source) = Replication::source_of(file, environment)? else {
-        Replication::load(file, &Registry::load(&[])?.names(), environment)?;
+    let begun = Timestamp::now();
+    let mut environment = connections.environment().clone();
+    environment.extend(options.env.clone());
+    let Some(source) = Replication::source_of(written, &environment)? else {
+        Replication::parse(written, &Registry::load(&[])?.names(), &environment, begun)?;
         return Ok(None);
     };
     let mut source = connections.posthog(&source)?;
     source.inputs.max_wait = options.max_wait.unwrap_or(source.inputs.max_wait);
     let registry = Registry::load(&source.specs)?;
-    let replication = Replication::load(file, &registry.names(), environment)?;
+    let replication = Replication::parse(written, &registry.names(), &environment, begun)?;
     let target = connections.target(&replication.target, base)?;
 
     let stop = super::stop_signal()?;
     let lock = Lock::take(state_path).map_err(|err| locked(&err))?;
     let state = StateStore::open_alone(state_path, &lock).map_err(|err| jobs::unusable_state(&err));
     let state = Arc::new(runner::unless_stopped(&stop, "the run", state)?);
-    let begun = Timestamp::now();
     let Some(options) = history::narrowed(options, &replication, &state)? else {
         return Ok(None);
     };
@@ -182,26 +210,27 @@ fn options(args: &RunArgs) -> Result<Options, Failure> {
     let mode = args.mode.as_deref().map(mode).transpose()?;
     let range = args.range.as_deref().map(range).transpose()?;
     let max_wait = args.max_wait.as_deref().map(max_wait).transpose()?;
-    match (mode, range) {
-        (Some(Mode::Backfill), None) => Err(Failure::usage(
-            "mode backfill needs a range",
-            "--range is not given",
-            "add --range 2026-01-01,2026-02-01",
-        )),
-        (mode, Some(_)) if mode != Some(Mode::Backfill) => Err(Failure::usage(
-            "--range is for mode backfill",
-            "another mode reads from the cursor on, whatever the range",
-            "add --mode backfill, or leave --range out",
-        )),
-        _ => Ok(Options {
-            streams: args.streams.clone(),
-            only_failed: args.only_failed,
-            mode,
-            range,
-            max_wait,
-            may_lack_rows: false,
-        }),
-    }
+    let select = (!args.select.is_empty()).then(|| args.select.clone());
+    Ok(Options {
+        streams: args.streams.clone(),
+        select,
+        env: variables(&args.env)?,
+        only_failed: args.only_failed,
+        mode,
+        range,
+        max_wait,
+        may_lack_rows: false,
+    })
+}
+
+fn variables(pairs: &[String]) -> Result<Environment, Failure> {
+    let pair = |text: &String| {
+        let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty())?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    pairs.iter().map(pair).collect::<Option<Environment>>().ok_or_else(|| {
+        Failure::usage("--env is not right", "expected NAME=VALUE", "write --env SCHEMA=lake")
+    })
 }
 
 fn mode(text: &str) -> Result<Mode, Failure> {
@@ -219,10 +248,7 @@ fn max_wait(text: &str) -> Result<Duration, Failure> {
 }
 
 pub(super) fn range(text: &str) -> Result<Interval, Failure> {
-    let bounds = text.split_once(',').map(|(from, to)| (from.trim(), to.trim()));
-    let interval =
-        bounds.and_then(|(from, to)| Interval::new(Timestamp::parse(from)?, Timestamp::parse(to)?));
-    interval.ok_or_else(|| {
+    Interval::parse(text).ok_or_else(|| {
         Failure::usage(
             format!("--range: `{text}` is no range"),
             "expected two times, the earlier one first; without a zone they are UTC",

@@ -2,7 +2,7 @@
 
 use crate::cli::{VerifyArgs, VerifyFormat};
 use crate::command::run::{self, Options};
-use crate::config::{Connections, Mode};
+use crate::config::{Connections, Mode, Written};
 use crate::error::{Exit, Failure, overall};
 use crate::report;
 use crate::verify::{Ask, Sample, Verified};
@@ -21,7 +21,8 @@ pub(super) async fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
         ..Options::default()
     };
     let state = run::state_path(&args.replication, args.state.as_deref());
-    let plan = run::plan(&args.replication, &connections, &here, &options, &state)?;
+    let written = Written::read(&args.replication)?;
+    let plan = run::plan(&written, &connections, &here, &options, &state)?;
     let Some(plan) = plan else { return Ok(Exit::Complete) };
     let (jobs, shared) = run::ready(&plan).await?;
     let mut all = Vec::new();

@@ -13,16 +13,27 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::complaint::{At, Complaint, Complaints, ConfigError, nearest};
 use super::fields::Fields;
 use super::node::{Key, Kind, Node};
 use super::posthog::{Posthog, Surroundings};
-use super::target::{TargetConnection, is_target_url};
+use super::target::{TargetConnection, is_target_url, kind_of_url};
 use super::variables::{Environment, expand_environment};
 use super::yaml;
 
 /// Files with `NAME=value` lines, the first wins.
 const DOTENV_FILES: [&str; 2] = [".env.hogline", ".env.sling"];
+
+/// Where connections are, in the folders of hogline and Sling.
+const ENV_YAML: &str = "env.yaml";
+
+/// The type of a connection to PostHog.
+const API: &str = "api";
+
+/// What a connection is called whose type we do not know.
+const OTHER: &str = "other";
 
 /// Every connection that can be named.
 #[derive(Clone)]
@@ -40,6 +51,20 @@ enum Layer {
     Variables { label: String, values: Environment },
     /// The `connections:` of an `env.yaml`, or what is wrong with it.
     File { file: String, connections: Result<Vec<(Key, Node)>, ConfigError> },
+}
+
+/// A connection that is defined, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Defined {
+    /// Its name.
+    pub name: String,
+    /// Its type, where it is one that we know.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The place of the definition that counts.
+    pub defined_in: String,
+    /// Places that define it too, and are not looked at.
+    pub also_in: Vec<String>,
 }
 
 /// A definition that was found, its variables not yet expanded.
@@ -108,6 +133,60 @@ impl Connections {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Every connection that is defined, by name, with the place whose definition counts.
+    ///
+    /// # Errors
+    /// Where a file that may define some cannot be read or is not YAML.
+    pub fn defined(&self) -> Result<Vec<Defined>, ConfigError> {
+        let mut all: Vec<Defined> = Vec::new();
+        for layer in &self.layers {
+            for (name, place, kind) in layer.definitions()? {
+                match all.iter_mut().find(|other| other.name == name) {
+                    Some(known) => known.also_in.push(place),
+                    None => {
+                        all.push(Defined { name, kind, defined_in: place, also_in: Vec::new() });
+                    }
+                }
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// Whether `name` is a connection to PostHog, rather than a target.
+    ///
+    /// # Errors
+    /// Where there is none of this name.
+    pub fn is_posthog(&self, name: &str) -> Result<bool, ConfigError> {
+        let found = self.find(name)?.ok_or_else(|| self.unknown(name, "sqlite://posthog.db"))?;
+        Ok(kind_of(&found.node) == API)
+    }
+
+    /// Judges a definition as if it were the one of `name`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn judge(&self, name: &str, definition: &Node) -> Result<(), ConfigError> {
+        let (file, node) = (format!("connection {name}"), definition.clone());
+        let found = Found { file, path: String::new(), node };
+        let surroundings = Surroundings { environment: &self.environment, cwd: &self.cwd };
+        if kind_of(definition) == API {
+            let read = |node: &Node, path: &str, complaints: &Complaints| {
+                Posthog::read(name, node, path, &surroundings, complaints)
+            };
+            return self.read(found, read).map(drop);
+        }
+        let read = |node: &Node, path: &str, complaints: &Complaints| {
+            TargetConnection::read(node, path, &surroundings, complaints)
+        };
+        self.read(found, read).map(drop)
+    }
+
+    /// The file that `conns set` writes.
+    pub fn env_yaml(&self) -> Option<PathBuf> {
+        self.home.as_ref().map(|home| home.join(ENV_YAML))
     }
 
     /// The PostHog connection called `name`.
@@ -220,16 +299,43 @@ impl Layer {
     }
 
     fn names(&self) -> Vec<String> {
+        let definitions = self.definitions().unwrap_or_default();
+        definitions.into_iter().map(|(name, ..)| name).collect()
+    }
+
+    /// What is defined: name, place, type.
+    fn definitions(&self) -> Result<Vec<(String, String, &'static str)>, ConfigError> {
         match self {
-            Self::Variables { values, .. } => {
+            Self::Variables { label, values } => {
                 let like = values.iter().filter(|(_, value)| looks_like_connection(value));
-                like.map(|(name, _)| name.clone()).collect()
+                let kind = |value| read_value(value).map_or(OTHER, |node| kind_of(&node));
+                Ok(like
+                    .map(|(name, value)| (name.clone(), format!("{label}{name}"), kind(value)))
+                    .collect())
             }
-            Self::File { connections: Ok(list), .. } => {
-                list.iter().map(|(key, _)| key.text.clone()).collect()
+            Self::File { file, connections } => {
+                let connections = connections.as_ref().map_err(Clone::clone)?;
+                let definition =
+                    |(key, node): &(Key, Node)| (key.text.clone(), file.clone(), kind_of(node));
+                Ok(connections.iter().map(definition).collect())
             }
-            Self::File { connections: Err(_), .. } => Vec::new(),
         }
+    }
+}
+
+/// The type that a definition says, where it is one that we know: anything else may be a secret.
+fn kind_of(node: &Node) -> &'static str {
+    let Kind::Map(entries) = &node.kind else {
+        return node.text().and_then(kind_of_url).unwrap_or(OTHER);
+    };
+    let said = |name: &str| {
+        let entry = entries.iter().find(|(key, _)| key.text == name);
+        entry.and_then(|(_, node)| node.text())
+    };
+    match said("type") {
+        Some(API) => API,
+        Some(kind) => kind_of_url(&format!("{kind}://")).unwrap_or(OTHER),
+        None => said("url").and_then(kind_of_url).unwrap_or(OTHER),
     }
 }
 
@@ -292,7 +398,7 @@ enum Owner {
 
 /// The connections of the `env.yaml` in `folder`; none where there is no file.
 fn read_env_yaml(folder: &Path, owner: Owner) -> Option<Layer> {
-    let path = folder.join("env.yaml");
+    let path = folder.join(ENV_YAML);
     let file = path.display().to_string();
     let connections = match fs::read_to_string(&path) {
         Ok(text) => parse_env_yaml(&text, &file, owner),

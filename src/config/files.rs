@@ -6,9 +6,10 @@
 use super::complaint::{At, Complaints};
 use super::fields::Fields;
 use super::node::Node;
+use super::replication::DeleteMissing;
 
 /// What Sling can say of a target and we cannot.
-const SLING_OPTIONS: [&str; 21] = [
+const SLING_OPTIONS: [&str; 19] = [
     "add_new_columns",
     "adjust_column_type",
     "batch_limit",
@@ -16,7 +17,6 @@ const SLING_OPTIONS: [&str; 21] = [
     "column_typing",
     "concurrency",
     "datetime_format",
-    "delete_missing",
     "delimiter",
     "direct_insert",
     "file_max_bytes",
@@ -27,10 +27,13 @@ const SLING_OPTIONS: [&str; 21] = [
     "post_sql",
     "pre_sql",
     "table_ddl",
-    "table_keys",
     "table_tmp",
     "use_bulk",
 ];
+
+/// Keys of a table that Sling knows and we do not make.
+const SLING_KEYS: [&str; 8] =
+    ["aggregate", "cluster", "duplicate", "hash", "index", "partition", "sort", "unique"];
 
 /// How a text file is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -126,6 +129,9 @@ impl Format {
 pub(super) struct TargetOptions {
     format: Option<Format>,
     compression: Option<Compression>,
+    /// The key to use in place of the registry's.
+    pub(super) primary_key: Option<Vec<String>>,
+    pub(super) delete_missing: Option<DeleteMissing>,
     at: Option<(At, String)>,
 }
 
@@ -135,6 +141,8 @@ impl TargetOptions {
         let options = Self {
             format: fields.opt_choice("format", "format", &Format::ALL),
             compression: fields.opt_choice("compression", "compression", &Compression::ALL),
+            primary_key: table_keys(&mut fields, complaints),
+            delete_missing: fields.opt_choice("delete_missing", "choice", &DeleteMissing::ALL),
             at: Some((node.at, path.to_owned())),
         };
         fields.refuse(&SLING_OPTIONS, super::replication::refuse_sling);
@@ -148,6 +156,8 @@ impl TargetOptions {
         Self {
             format: self.format.or(defaults.format),
             compression: self.compression.or(defaults.compression),
+            primary_key: self.primary_key.or_else(|| defaults.primary_key.clone()),
+            delete_missing: self.delete_missing.or(defaults.delete_missing),
             at: self.at.or_else(|| defaults.at.clone()),
         }
     }
@@ -168,6 +178,16 @@ impl TargetOptions {
             Format::Parquet => FileFormat::Parquet,
         })
     }
+}
+
+/// The primary key among the keys of a table: `table_keys: { primary: [uuid] }`.
+fn table_keys(fields: &mut Fields<'_, '_>, complaints: &Complaints) -> Option<Vec<String>> {
+    let (path, node) = (fields.path_of("table_keys"), fields.node("table_keys")?);
+    let mut keys = Fields::of(node, &path, complaints);
+    let primary = keys.opt_texts("primary");
+    keys.refuse(&SLING_KEYS, super::replication::refuse_sling);
+    keys.finish();
+    primary.map(|names| names.into_iter().map(str::to_owned).collect())
 }
 
 #[cfg(test)]

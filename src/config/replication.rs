@@ -16,8 +16,10 @@ use super::fields::Fields;
 use super::files::{FileFormat, TargetOptions};
 use super::mode::Mode;
 use super::node::{Key, Kind, Node};
+use super::source_options::{ReadBy, SourceOptions};
 use super::variables::{Environment, expand_environment, fill_object};
 use super::yaml;
+use crate::cursor::{Interval, Timestamp};
 
 /// Where a stream goes when nothing says otherwise.
 const DEFAULT_OBJECT: &str = "posthog.{stream_name}";
@@ -28,12 +30,11 @@ const PART_DATE: &str = "{part_date}";
 const DATE_COMES_LAST: &str = "{part_date} comes last, as in posthog.events/{part_date}";
 
 /// What Sling's replications can say at the root and we cannot.
-const SLING_ROOT: [&str; 2] = ["env", "hooks"];
+const SLING_ROOT: [&str; 1] = ["hooks"];
 
 /// What Sling can say of a stream and we cannot.
-const SLING_STREAM: [&str; 16] = [
+const SLING_STREAM: [&str; 12] = [
     "change_capture_options",
-    "description",
     "files",
     "hooks",
     "id",
@@ -42,13 +43,73 @@ const SLING_STREAM: [&str; 16] = [
     "replication_mode",
     "schedule",
     "single",
-    "source_options",
     "sql",
-    "table_keys",
-    "tags",
     "transforms",
     "where",
 ];
+
+/// The text of a replication, and what to call the place where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The file.
+    pub file: PathBuf,
+    /// What is in it.
+    pub text: String,
+}
+
+impl Written {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            ConfigError::about(&path.display().to_string(), format!("cannot be read: {error}"))
+        })?;
+        Ok(Self { file: path.to_owned(), text })
+    }
+
+    /// The tree with its variables filled in, and the variables that it sets itself: they win over
+    /// those of the environment.
+    fn expanded(
+        &self,
+        environment: &Environment,
+        complaints: &Complaints,
+    ) -> Result<(Node, Environment), ConfigError> {
+        let mut root = yaml::parse(&self.text).map_err(|complaint| {
+            ConfigError::new(&self.file.display().to_string(), Some(&self.text), vec![complaint])
+        })?;
+        let own = take_env(&mut root, environment, complaints);
+        let mut all = environment.clone();
+        all.extend(own.clone());
+        expand_environment(&mut root, "", &all, complaints);
+        Ok((root, own))
+    }
+}
+
+/// Takes the variables out that a replication sets: `env: { SCHEMA: lake, KEY: ${OTHER} }`.
+fn take_env(root: &mut Node, environment: &Environment, complaints: &Complaints) -> Environment {
+    let Kind::Map(entries) = &mut root.kind else { return Environment::new() };
+    let Some(place) = entries.iter().position(|(key, _)| key.text == "env") else {
+        return Environment::new();
+    };
+    let (_, mut node) = entries.remove(place);
+    expand_environment(&mut node, "env", environment, complaints);
+    let Kind::Map(variables) = &node.kind else {
+        if !node.is_null() {
+            complaints.expected("a map of names and texts", &node, "env");
+        }
+        return Environment::new();
+    };
+    let text = |(key, value): &(Key, Node)| {
+        let text = value.text().or(value.is_null().then_some(""));
+        if text.is_none() {
+            complaints.expected("a text", value, &format!("env.{}", key.text));
+        }
+        Some((key.text.clone(), text?.to_owned()))
+    };
+    variables.iter().filter_map(text).collect()
+}
 
 /// One stream of a replication.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +124,14 @@ pub struct StreamConfig {
     pub object: String,
     /// Whether the object is divided by date, in folders `event_date=2026-01-01`.
     pub by_date: bool,
+    /// Words by which several streams can be chosen at once.
+    pub tags: Vec<String>,
+    /// What mode backfill reads.
+    pub range: Option<Interval>,
+    /// How many records to ask for at once, in place of the registry's number.
+    pub page_size: Option<u64>,
+    /// In which way it is read.
+    pub read: ReadBy,
     /// How files are written, where that is said.
     pub format: Option<FileFormat>,
     /// The columns asked for, `-column` for one to leave out; empty means all.
@@ -109,66 +178,68 @@ pub struct Replication {
 }
 
 impl Replication {
-    /// Reads and checks the file at `path`. `known_streams` is what the registry has.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the file, or why it cannot be read.
-    pub fn load(
-        path: &Path,
-        known_streams: &[String],
-        environment: &Environment,
-    ) -> Result<Self, ConfigError> {
-        Self::parse(&read(path)?, path, known_streams, environment)
-    }
-
-    /// Checks `source`, the text of `file`.
+    /// Checks what is written. `known_streams` is what the registry has, `now` fills in the
+    /// variables of time.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(
-        source: &str,
-        file: &Path,
+        written: &Written,
         known_streams: &[String],
         environment: &Environment,
+        now: Timestamp,
     ) -> Result<Self, ConfigError> {
-        let name = file.display().to_string();
-        let mut root = yaml::parse(source)
-            .map_err(|complaint| ConfigError::new(&name, Some(source), vec![complaint]))?;
         let complaints = Complaints::new();
-        expand_environment(&mut root, "", environment, &complaints);
-        let replication = read_root(&root, file, known_streams, &complaints);
-        complaints.into_result(&name, Some(source))?;
+        let (root, own) = written.expanded(environment, &complaints)?;
+        let variables = variables(&own, now);
+        let replication = read_root(&root, &written.file, known_streams, &variables, &complaints);
+        complaints.into_result(&written.file.display().to_string(), Some(&written.text))?;
         Ok(replication)
     }
 
-    /// The connection that the file at `path` reads from: what has to be known before the
-    /// registry, with the connection's own specs, and so before [`Self::load`].
-    /// None where the file does not say it; `load` then tells why.
+    /// The connection that a replication reads from: what has to be known before the
+    /// registry, with the connection's own specs, and so before [`Self::parse`].
+    /// None where it is not said; `parse` then tells why.
     ///
     /// # Errors
-    /// Where the file cannot be read or is not YAML.
+    /// Where it is not YAML.
     pub fn source_of(
-        path: &Path,
+        written: &Written,
         environment: &Environment,
     ) -> Result<Option<String>, ConfigError> {
-        let text = read(path)?;
-        let mut root = yaml::parse(&text).map_err(|complaint| {
-            ConfigError::new(&path.display().to_string(), Some(&text), vec![complaint])
-        })?;
         let unheard = Complaints::new();
-        expand_environment(&mut root, "", environment, &unheard);
+        let (root, _) = written.expanded(environment, &unheard)?;
         Ok(Fields::of(&root, "", &unheard).opt_text("source").map(str::to_owned))
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(path).map_err(|error| {
-        ConfigError::about(&path.display().to_string(), format!("cannot be read: {error}"))
-    })
+/// The variables of objects that are the same for all streams.
+fn variables(own: &Environment, now: Timestamp) -> Vec<(String, String)> {
+    let text = now.to_string();
+    let digits: String = text.chars().filter(char::is_ascii_digit).take(14).collect();
+    let (date, time) = digits.split_at(8);
+    let (year, day) = date.split_at(4);
+    let (month, day) = day.split_at(2);
+    let of_time = [
+        ("run_timestamp", format!("{year}_{month}_{day}_{time}")),
+        ("YYYY", year.to_owned()),
+        ("YY", year[2..].to_owned()),
+        ("MM", month.to_owned()),
+        ("DD", day.to_owned()),
+        ("HH", time[..2].to_owned()),
+    ];
+    let of_time = of_time.map(|(name, value)| (name.to_owned(), value));
+    of_time.into_iter().chain(own.clone()).collect()
 }
 
 /// Reads the whole file; what is wrong is among the complaints.
-fn read_root(root: &Node, file: &Path, known: &[String], complaints: &Complaints) -> Replication {
+fn read_root(
+    root: &Node,
+    file: &Path,
+    known: &[String],
+    variables: &[(String, String)],
+    complaints: &Complaints,
+) -> Replication {
     let mut fields = Fields::of(root, "", complaints);
     let source = fields.text("source");
     let target = fields.text("target");
@@ -180,7 +251,7 @@ fn read_root(root: &Node, file: &Path, known: &[String], complaints: &Complaints
 
     let entries = streams.map(|node| read_streams(node, &defaults, complaints)).unwrap_or_default();
     let named = name_streams(&entries, known, complaints);
-    let streams = Objects { source: &source, target: &target, complaints }.settle(named);
+    let streams = Objects { source: &source, target: &target, variables, complaints }.settle(named);
     Replication { file: file.to_owned(), source, target, streams }
 }
 
@@ -201,7 +272,9 @@ struct Object<'n> {
 struct Settings<'n> {
     mode: Option<Mode>,
     object: Option<Object<'n>>,
+    source_options: SourceOptions,
     target_options: Option<TargetOptions>,
+    tags: Option<Vec<String>>,
     select: Option<Vec<String>>,
     primary_key: Option<Vec<String>>,
     update_key: Option<&'n str>,
@@ -216,7 +289,14 @@ impl<'n> Settings<'n> {
     fn read(node: &'n Node, path: &str, complaints: &Complaints) -> Self {
         let mut fields = Fields::of(node, path, complaints);
         let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
+        // For people: it changes nothing.
+        fields.opt_text("description");
+        let said = fields
+            .node("source_options")
+            .map(|node| SourceOptions::read(node, &fields.path_of("source_options"), complaints));
         let settings = Self {
+            source_options: said.unwrap_or_default(),
+            tags: fields.opt_texts("tags").map(owned),
             mode: fields.opt_choice("mode", "mode", &Mode::ALL),
             object: fields.opt_text_at("object").map(|(text, at)| Object {
                 text,
@@ -235,6 +315,13 @@ impl<'n> Settings<'n> {
             flatten: columns::flatten(&mut fields, complaints),
             disabled: fields.opt_bool("disabled"),
         };
+        let twice = [
+            ("lookback", settings.lookback.is_some() && settings.source_options.lookback.is_some()),
+            ("flatten", settings.flatten.is_some() && settings.source_options.flatten.is_some()),
+        ];
+        for (key, _) in twice.into_iter().filter(|(_, is_twice)| *is_twice) {
+            fields.complain(key, "is also said in source_options: once is enough");
+        }
         if let Some(refusal) = settings.mode.and_then(Mode::refusal) {
             fields.complain("mode", refusal);
         }
@@ -247,6 +334,8 @@ impl<'n> Settings<'n> {
     fn or(self, defaults: &Self) -> Self {
         Self {
             mode: self.mode.or(defaults.mode),
+            source_options: self.source_options.or(&defaults.source_options),
+            tags: self.tags.or_else(|| defaults.tags.clone()),
             object: self.object.or_else(|| defaults.object.clone()),
             target_options: match self.target_options {
                 None => defaults.target_options.clone(),
@@ -352,6 +441,8 @@ fn matches(pattern: &str, name: &str) -> bool {
 struct Objects<'a> {
     source: &'a str,
     target: &'a str,
+    /// The variables that are the same for all streams.
+    variables: &'a [(String, String)],
     complaints: &'a Complaints,
 }
 
@@ -361,6 +452,7 @@ impl Objects<'_> {
         let mut streams = Vec::new();
         for (name, at, settings) in named {
             let (object, by_date) = self.fill(&name, settings.object.as_ref());
+            let source = settings.source_options;
             let options = settings.target_options.as_ref();
             if let Some(owner) = owners.insert(object.clone(), name.clone()) {
                 let message = format!("\"{object}\" is already the object of streams.{owner}");
@@ -373,13 +465,21 @@ impl Objects<'_> {
                 object,
                 by_date,
                 format: options.and_then(|options| options.settle(self.complaints)),
+                tags: settings.tags.unwrap_or_default(),
+                range: source.range,
+                page_size: source.page_size,
+                read: source.read.unwrap_or(ReadBy::Auto),
                 select: settings.select.unwrap_or_default(),
-                primary_key: settings.primary_key,
+                primary_key: settings
+                    .primary_key
+                    .or_else(|| options.and_then(|options| options.primary_key.clone())),
                 update_key: settings.update_key.map(str::to_owned),
-                lookback: settings.lookback,
-                delete_missing: settings.delete_missing,
+                lookback: settings.lookback.or(source.lookback),
+                delete_missing: settings
+                    .delete_missing
+                    .or_else(|| options.and_then(|options| options.delete_missing)),
                 columns: settings.columns.unwrap_or_default(),
-                flatten: settings.flatten,
+                flatten: settings.flatten.or(source.flatten),
             });
         }
         streams
@@ -387,12 +487,15 @@ impl Objects<'_> {
 
     /// The object of the stream `name`, and whether it is divided by date.
     fn fill(&self, name: &str, object: Option<&Object<'_>>) -> (String, bool) {
-        let variables = [
+        let own = [
             ("stream_name", name),
+            ("stream_table", name),
             ("source_name", self.source),
             ("target_name", self.target),
             ("part_date", PART_DATE),
         ];
+        let others = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let variables: Vec<(&str, &str)> = own.into_iter().chain(others).collect();
         let text = object.map_or(DEFAULT_OBJECT, |object| object.text);
         let complain = |message: String| {
             if let Some(Object { at, path, .. }) = object {

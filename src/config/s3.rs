@@ -197,6 +197,9 @@ impl Draft {
             (Some(id), Some(secret)) => Some(AccessKeys { id, secret, session_token }),
             (Some(_), None) => return Err(("access_key_id", other("secret_access_key"))),
             (None, Some(_)) => return Err(("secret_access_key", other("access_key_id"))),
+            (None, None) if session_token.is_some() => {
+                return Err(("session_token", other("access_key_id and secret_access_key")));
+            }
             (None, None) => None,
         };
         let variable = |name: &str| Some((name.to_owned(), secret(name)?));
@@ -353,6 +356,10 @@ mod tests {
             (
                 "{ bucket: lake, access_key_id: hunter22 }",
                 "f:1:32: access_key_id: is of no use without secret_access_key",
+            ),
+            (
+                "{ bucket: lake, session_token: hunter22 }",
+                "f:1:32: session_token: is of no use without access_key_id and secret_access_key",
             ),
             (
                 "{ bucket: lake, access_key: hunter22 }",

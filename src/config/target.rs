@@ -218,8 +218,14 @@ fn busy_timeout(parameters: &str) -> Result<Duration, String> {
 
 /// Whether a text is the URL of a target, of Sling's kinds too.
 pub(super) fn is_target_url(text: &str) -> bool {
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
-    scheme.is_some_and(|scheme| OURS.contains(&scheme) || SLINGS.contains(&scheme))
+    kind_of_url(text).is_some()
+}
+
+/// The type of target that a URL is of, of Sling's kinds too.
+pub(super) fn kind_of_url(text: &str) -> Option<&'static str> {
+    let (scheme, _) = text.split_once("://")?;
+    let known = OURS.into_iter().chain(SLINGS);
+    known.into_iter().find(|kind| *kind == scheme)
 }
 
 fn is_postgres(kind: &str) -> bool {

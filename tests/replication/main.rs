@@ -6,6 +6,7 @@
 //! modules are the themes.
 
 mod complete;
+mod connections;
 mod deletes;
 mod discover;
 mod drift;

@@ -263,3 +263,81 @@ fn columns_that_are_not_selected_are_not_there() {
     assert_eq!(columns, ["id", "name"]);
     assert_eq!(project.copy().count("cohorts"), posthog.count("cohorts"));
 }
+
+#[test]
+fn a_stream_without_a_file_is_replicated_from_the_command_line() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["cohorts"]);
+    let one = |mode: &'static str| {
+        project.hogline(&[
+            "run",
+            "--src-conn",
+            "POSTHOG",
+            "--src-stream",
+            "annotations",
+            "--tgt-conn",
+            "sqlite://posthog.db",
+            "--tgt-object",
+            "posthog.{stream_name}",
+            "--mode",
+            mode,
+        ])
+    };
+
+    one("incremental").succeeds();
+    project.holds_exactly(&posthog, "annotations");
+    posthog.later(MINUTE);
+    posthog.edits("annotations", 3);
+    one("incremental").succeeds();
+    project.holds_exactly(&posthog, "annotations");
+
+    project.hogline(&["run", "--src-conn", "POSTHOG"]).exits(2).says("--src-stream");
+    let both = ["run", "-r", "replication.yaml", "--src-conn", "POSTHOG"];
+    project.hogline(&both).exits(2).says("cannot be used with");
+}
+
+#[test]
+fn streams_are_chosen_by_tag_and_columns_on_the_command_line() {
+    let posthog = PostHog::start();
+    let streams = ["cohorts: { tags: [small] }", "actions: { tags: [small, x] }", "events"];
+    let project = Project::full_refresh(&posthog, &streams);
+
+    let ran = project.run_with(&["--streams", "tag:small", "--select", "id,name"]).succeeds();
+
+    assert_eq!(ran.report.as_ref().unwrap()["streams"].as_array().unwrap().len(), 2, "{ran}");
+    let copy = project.copy();
+    let columns = "SELECT group_concat(name) FROM pragma_table_info('posthog_cohorts')";
+    assert_eq!(copy.lines(columns), ["id,name"]);
+    project.run_with(&["--streams", "tag:large"]).exits(2).says("`tag:large` is not a stream");
+}
+
+#[test]
+fn the_file_says_what_a_backfill_reads_and_by_which_way() {
+    let posthog = PostHog::start();
+    let options =
+        "source_options: { range: \"2026-01-01,2026-12-01\", read: rest, page_size: 500 }";
+    let project =
+        Project::incremental(&posthog, &[&format!("events: {{ mode: backfill, {options} }}")]);
+
+    project.run().succeeds();
+
+    project.holds_exactly(&posthog, "events");
+    let is_sql = |path: &str| path.contains("/query");
+    assert!(!posthog.log().iter().any(|asked| is_sql(&asked.path_and_query)), "asked in SQL");
+    let project = Project::incremental(&posthog, &["cohorts: { source_options: { read: sql } }"]);
+    project.run().exits(2).says("cannot be read by SQL");
+}
+
+#[test]
+fn variables_of_the_file_and_the_command_line_fill_the_object() {
+    let posthog = PostHog::start();
+    let yaml = "env: { SCHEMA: posthog }\nsource: POSTHOG\ntarget: sqlite://${FILE}\n\
+        streams: { cohorts: { object: \"{SCHEMA}.{stream_table}\" } }\n";
+    let project = Project::of(&posthog, yaml);
+
+    project.run().exits(2).says("environment variable FILE is not set");
+    project.run_with(&["--env", "FILE=posthog.db"]).succeeds();
+
+    project.holds_exactly(&posthog, "cohorts");
+    project.run_with(&["--env", "FILE"]).exits(2).says("expected NAME=VALUE");
+}

@@ -84,3 +84,17 @@ fn what_the_readme_says_of_verifying_and_of_the_state_runs() {
     project.holds_exactly(&posthog, "events");
     project.holds_exactly(&posthog, "cohorts");
 }
+
+#[test]
+fn every_exit_code_means_what_the_readme_says() {
+    let readme = include_str!("../../README.md");
+    for (code, meaning, _) in hogline::error::EXPLAINED {
+        let code = if code > 128 { "130, 143".to_owned() } else { code.to_string() };
+        assert!(readme.contains(&format!("| {code} | {meaning} |")), "{code}: {meaning}");
+    }
+    let posthog = PostHog::start();
+    let project = Project::of_everything(&posthog);
+    project.hogline(&["explain"]).succeeds().says("state and target disagree");
+    project.hogline(&["explain", "9"]).succeeds().says("hogline state reset");
+    project.hogline(&["explain", "10"]).exits(2).says("0, 2, 3, 4, 5, 6, 7, 8, 9, 75, 130, 143");
+}

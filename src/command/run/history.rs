@@ -15,10 +15,9 @@ pub(super) fn narrowed(
     replication: &Replication,
     state: &StateStore,
 ) -> Result<Option<Options>, Failure> {
-    let Options { mode, range, max_wait, only_failed, may_lack_rows, .. } = *options;
     let chosen = jobs::chosen(replication, options)?;
     let mut streams: Vec<String> = chosen.iter().map(|stream| stream.name.clone()).collect();
-    if only_failed {
+    if options.only_failed {
         let ours: Vec<&str> = replication.streams.iter().map(|s| s.name.as_str()).collect();
         let runs = state.runs().map_err(|err| jobs::unusable_state(&err))?;
         let is_ours = |run: &&Run| run.streams.iter().any(|s| ours.contains(&s.stream.as_str()));
@@ -29,7 +28,7 @@ pub(super) fn narrowed(
             return Ok(None);
         }
     }
-    Ok(Some(Options { streams, only_failed, mode, range, max_wait, may_lack_rows }))
+    Ok(Some(Options { streams, ..options.clone() }))
 }
 
 fn none_failed(last: Option<&Run>) -> String {

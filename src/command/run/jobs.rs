@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::{Options, Plan, columns};
 use crate::checkpoint::{Checkpoint, StreamKey};
-use crate::config::{Mode, Posthog, Replication, StreamConfig, TargetConnection};
+use crate::config::{Mode, Posthog, ReadBy, Replication, StreamConfig, TargetConnection};
 use crate::cursor::{Position, Timestamp};
 use crate::error::{Exit, Failure};
 use crate::plan::Wish;
 use crate::runner::{Drift, Job, stream_key};
 use crate::schema::{Schema, flattened_prefix};
-use crate::spec::endpoint::Endpoint;
+use crate::spec::endpoint::{Endpoint, ReadPath};
 use crate::state::store::{StateError, StateFault, StateStore};
 use crate::state::{Agreement, compare};
 use crate::target::{self, Layout, Opening, Place, Recall};
@@ -30,8 +30,11 @@ pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
     let mut jobs = Vec::new();
     for config in streams {
         let Some(endpoint) = registry.find(&config.name) else { continue };
+        let select = options.select.as_ref().unwrap_or(&config.select).clone();
+        let config = &StreamConfig { select, ..config.clone() };
         let mut wish = wish(config, endpoint, options, source, *begun)?;
         let mut endpoint = Arc::clone(endpoint);
+        choose_ways(&mut endpoint, config)?;
         if let Some(key) = &config.primary_key {
             Arc::make_mut(&mut endpoint).primary_key.clone_from(key);
         }
@@ -42,10 +45,42 @@ pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
         let job = job(config, (endpoint, wish, drift), key, (&place, options), state)?;
         jobs.push(job);
     }
+    if options.range.is_some() && !jobs.iter().any(|job| job.wish.mode == Mode::Backfill) {
+        return Err(Failure::usage(
+            "--range is for mode backfill",
+            "another mode reads from the cursor on, whatever the range",
+            "add --mode backfill, or leave --range out",
+        ));
+    }
     Ok(jobs)
 }
 
-fn place(target: &TargetConnection) -> Place {
+/// Leaves the ways of reading that are wanted, with pages of the size that is.
+fn choose_ways(endpoint: &mut Arc<Endpoint>, config: &StreamConfig) -> Result<(), Failure> {
+    let is_wanted = |path: &ReadPath| match config.read {
+        ReadBy::Auto => true,
+        ReadBy::Sql => path.is_sql(),
+        ReadBy::Rest => !path.is_sql(),
+    };
+    if config.page_size.is_none() && endpoint.read.iter().all(is_wanted) {
+        return Ok(());
+    }
+    let endpoint = Arc::make_mut(endpoint);
+    endpoint.read.retain(is_wanted);
+    if endpoint.read.is_empty() {
+        return Err(Failure::usage(
+            format!("stream `{}` cannot be read by SQL", config.name),
+            "PostHog has no table of it that SQL reaches",
+            "leave read out of its source_options",
+        ));
+    }
+    for path in &mut endpoint.read {
+        path.page_size = config.page_size.unwrap_or(path.page_size);
+    }
+    Ok(())
+}
+
+pub(in crate::command) fn place(target: &TargetConnection) -> Place {
     match target {
         TargetConnection::Sqlite { path, busy_timeout } => {
             let patience = busy_timeout.unwrap_or(target::PATIENCE);
@@ -62,16 +97,24 @@ pub(super) fn chosen<'a>(
     replication: &'a Replication,
     options: &Options,
 ) -> Result<Vec<&'a StreamConfig>, Failure> {
-    let names: Vec<&str> = replication.streams.iter().map(|s| s.name.as_str()).collect();
-    if let Some(unknown) = options.streams.iter().find(|name| !names.contains(&name.as_str())) {
+    let is_meant = |stream: &StreamConfig, word: &String| match word.strip_prefix("tag:") {
+        Some(tag) => stream.tags.iter().any(|own| own == tag),
+        None => stream.name == *word,
+    };
+    let streams = &replication.streams;
+    let is_known = |word: &&String| streams.iter().any(|stream| is_meant(stream, word));
+    if let Some(unknown) = options.streams.iter().find(|word| !is_known(word)) {
+        let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
         return Err(Failure::usage(
             format!("--streams: `{unknown}` is not a stream of {}", replication.file.display()),
             format!("its streams: {}", names.join(", ")),
             "",
         ));
     }
-    let wanted = |name: &String| options.streams.is_empty() || options.streams.contains(name);
-    Ok(replication.streams.iter().filter(|stream| wanted(&stream.name)).collect())
+    let is_wanted = |stream: &&StreamConfig| {
+        options.streams.is_empty() || options.streams.iter().any(|word| is_meant(stream, word))
+    };
+    Ok(streams.iter().filter(is_wanted).collect())
 }
 
 /// Two streams in one table would overwrite each other.
@@ -106,17 +149,18 @@ fn wish(
             format!("leave it out with --streams, or use: {}", endpoint.modes().join(", ")),
         ));
     }
-    if mode == Mode::Backfill && options.range.is_none() {
+    let range = options.range.or(config.range);
+    if mode == Mode::Backfill && range.is_none() {
         return Err(Failure::usage(
             format!("stream `{stream}`: mode backfill needs a range"),
-            "--range is not given",
+            "neither --range is given nor range among its source_options",
             "run it with --mode backfill --range 2026-01-01,2026-02-01",
         ));
     }
     check_columns(config, endpoint)?;
     Ok(Wish {
         mode,
-        ranges: options.range.into_iter().collect(),
+        ranges: range.into_iter().collect(),
         anchor: source.inputs.anchor_date.unwrap_or_else(|| now.minus(A_YEAR)),
         select: config.select.clone(),
         lookback: config.lookback.or(source.inputs.lookback),

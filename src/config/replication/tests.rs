@@ -17,15 +17,23 @@ defaults: { mode: full-refresh, object: posthog.{stream_name} }
 streams: { projects: , persons: , events: { mode: incremental }, cohorts: , feature_flags: , insights: , annotations: { mode: incremental }, actions: , session_recordings: { mode: incremental }, event_definitions: , property_definitions: }
 ";
 
+fn written(source: &str) -> Written {
+    Written { file: "r.yaml".into(), text: source.to_owned() }
+}
+
+fn now() -> Timestamp {
+    Timestamp::parse("2026-03-04T05:06:07Z").unwrap()
+}
+
 fn parse_all(source: &str) -> Replication {
     let known: Vec<String> = ALL.split(' ').map(str::to_owned).collect();
-    Replication::parse(source, Path::new("r.yaml"), &known, &Environment::new()).unwrap()
+    Replication::parse(&written(source), &known, &Environment::new(), now()).unwrap()
 }
 
 fn parse(source: &str) -> Result<Replication, ConfigError> {
     let known: Vec<String> = KNOWN.map(str::to_owned).into();
     let environment = [("DB".to_owned(), "sqlite://x.db".to_owned())].into();
-    Replication::parse(source, Path::new("r.yaml"), &known, &environment)
+    Replication::parse(&written(source), &known, &environment, now())
 }
 
 /// The complaints alone, without the lines they quote.
@@ -90,6 +98,10 @@ fn a_stream_says_what_the_defaults_do_not() {
         mode: Mode::Backfill,
         object: "a.events".into(),
         by_date: false,
+        tags: Vec::new(),
+        range: None,
+        page_size: None,
+        read: ReadBy::Auto,
         format: None,
         select: vec!["z".into()],
         primary_key: Some(vec!["id".into()]),
@@ -105,6 +117,10 @@ fn a_stream_says_what_the_defaults_do_not() {
         mode: Mode::Incremental,
         object: "S/sqlite://x.db".into(),
         by_date: false,
+        tags: Vec::new(),
+        range: None,
+        page_size: None,
+        read: ReadBy::Auto,
         format: None,
         select: vec!["x".into(), "-y".into()],
         primary_key: Some(vec!["a".into(), "b".into()]),
@@ -219,7 +235,7 @@ fn everything_wrong_is_told_at_once() {
     let source = "\
 sorce: S
 target: T
-env: {}
+hooks: {}
 defaults: { mode: incrementl, transforms: {} }
 streams:
   evnts:
@@ -232,7 +248,7 @@ streams:
         refused(source),
         "1:1: missing key \"source\"\n\
          1:1: unknown key \"sorce\", did you mean \"source\"?\n\
-         3:1: Sling's \"env\" is not supported by hogline yet\n\
+         3:1: Sling's \"hooks\" is not supported by hogline yet\n\
          4:19: defaults.mode: unknown mode \"incrementl\", did you mean \"incremental\"?\n\
          4:31: defaults: Sling's \"transforms\" is not supported by hogline yet\n\
          6:3: streams: unknown stream \"evnts\", did you mean \"events\"?\n\
@@ -269,7 +285,8 @@ fn each_complaint_has_its_words() {
         (
             "{ source: S, target: T, defaults: { object: a.{stream} }, streams: { '*': } }",
             "1:45: defaults.object: unknown variable \"{stream}\", \
-             known: stream_name, source_name, target_name, part_date",
+             known: stream_name, \
+                 stream_table, source_name, target_name, part_date, run_timestamp, YYYY, YY, MM, DD, HH",
         ),
         (
             "{ source: S, target: T, streams: { events: { object: t }, persons: { object: t } } }",
@@ -297,7 +314,7 @@ fn an_error_shows_the_file_and_the_line() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let error = Replication::load(Path::new("/no/r.yaml"), &[], &Environment::new());
+    let error = Written::read(Path::new("/no/r.yaml"));
 
     let told = error.unwrap_err().to_string();
     assert_eq!(told, "/no/r.yaml: cannot be read: No such file or directory (os error 2)");
@@ -305,12 +322,81 @@ fn a_file_that_is_not_there_is_named() {
 
 #[test]
 fn the_source_is_known_before_the_registry() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("r.yaml");
-    std::fs::write(&path, "source: ${DB}\nstreams: wrong\n").unwrap();
     let environment = [("DB".to_owned(), "POSTHOG".to_owned())].into();
 
-    let source = Replication::source_of(&path, &environment);
+    for text in ["source: ${DB}\nstreams: wrong\n", "env: { X: \"${DB}\" }\nsource: ${X}\n"] {
+        let source = Replication::source_of(&written(text), &environment);
 
-    assert_eq!(source, Ok(Some("POSTHOG".to_owned())));
+        assert_eq!(source, Ok(Some("POSTHOG".to_owned())));
+    }
+}
+
+#[test]
+fn what_is_said_of_source_and_target_is_the_streams() {
+    let streams = streams(
+        "{ events: { mode: backfill, description: x, tags: [big, daily], source_options: { range: \"2026-01-01,2026-02-01\", \
+         page_size: 500, read: rest, lookback: 2d, flatten: true }, target_options: { table_keys: { primary: [uuid] }, \
+         delete_missing: soft } } }",
+    );
+
+    let events = &streams[0];
+    assert_eq!(events.range, Interval::parse("2026-01-01,2026-02-01"));
+    assert_eq!((events.page_size, events.read), (Some(500), ReadBy::Rest));
+    assert_eq!(events.lookback, Some(Duration::from_secs(2 * 86_400)));
+    assert!(events.flatten.is_some());
+    assert_eq!(events.tags, ["big", "daily"]);
+    assert_eq!(events.primary_key, Some(vec!["uuid".to_owned()]));
+    assert_eq!(events.delete_missing, Some(DeleteMissing::Soft));
+}
+
+#[test]
+fn objects_may_hold_times_and_variables_of_the_file() {
+    let object = |text: &str| {
+        let yaml = format!(
+            "env: {{ SCHEMA: lake, COPY: \"${{DB}}\" }}\nsource: S\ntarget: ${{COPY}}\nstreams: {{ events: {{ object: \"{text}\" }} }}\n"
+        );
+        let replication = parse(&yaml).unwrap();
+        assert_eq!(replication.target, "sqlite://x.db");
+        replication.streams[0].object.clone()
+    };
+
+    assert_eq!(
+        object("{SCHEMA}.{stream_table}_{YYYY}_{MM}_{DD}_{HH}"),
+        "lake.events_2026_03_04_05"
+    );
+    assert_eq!(object("a.{run_timestamp}_{YY}"), "a.2026_03_04_050607_26");
+}
+
+#[test]
+fn what_is_wrong_with_options_is_told_where_it_stands() {
+    for (stream, told) in [
+        (
+            "{ source_options: { range: yesterday } }",
+            "range: expected two times, the earlier first",
+        ),
+        ("{ source_options: { page_size: 0 } }", "page_size: expected a number from 1 to 50000"),
+        (
+            "{ source_options: { read: graphql } }",
+            "unknown way of reading \"graphql\", known: auto, sql, rest",
+        ),
+        ("{ source_options: { limit: 5 } }", "Sling's \"limit\" is not supported by hogline yet"),
+        (
+            "{ source_options: { pagesize: 5 } }",
+            "unknown key \"pagesize\", did you mean \"page_size\"?",
+        ),
+        (
+            "{ lookback: 1d, source_options: { lookback: 2d } }",
+            "lookback: is also said in source_options",
+        ),
+        (
+            "{ target_options: { table_keys: { unique: [a] } } }",
+            "Sling's \"unique\" is not supported",
+        ),
+        ("{ tags: { a: b } }", "tags"),
+    ] {
+        let refused = refused(&format!("source: S\ntarget: T\nstreams: {{ events: {stream} }}\n"));
+        assert!(refused.contains(told), "{told} in {refused}");
+    }
+    let refused = refused("env: [a]\nsource: S\ntarget: T\nstreams: { events: }\n");
+    assert!(refused.contains("env: expected a map of names and texts"), "{refused}");
 }
