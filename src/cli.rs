@@ -46,6 +46,18 @@ pub enum Command {
     State(StateArgs),
     /// Serve a PostHog look-alike with made-up data.
     Sandbox(SandboxArgs),
+    /// Print what a shell needs to complete commands and options.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for every command.
+    Man {
+        /// The folder to write them to.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// How log lines look.
@@ -95,6 +107,9 @@ pub struct RunArgs {
     /// A variable for ${NAME} in the file; wins over the environment.
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
+    /// Show what the run would do: from when to when, rows, requests, time, tables. Writes nothing.
+    #[arg(long, conflicts_with = "report")]
+    pub dry_run: bool,
     /// Only those that were not complete when the last run ended.
     #[arg(long)]
     pub only_failed: bool,

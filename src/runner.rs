@@ -9,6 +9,7 @@
 mod drift;
 #[cfg(test)]
 mod model;
+mod preview;
 mod sweep;
 mod writer;
 
@@ -31,6 +32,7 @@ use crate::state::store::StateStore;
 use crate::target::{Load, Target, TargetError};
 
 pub use drift::Drift;
+pub use preview::{Preview, preview};
 pub use sweep::Wrong;
 pub(crate) use sweep::no_scratch;
 use writer::Writer;

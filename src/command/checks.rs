@@ -16,7 +16,7 @@ use crate::http::{Client, Discard, Meter, Request};
 use crate::report;
 use crate::schema::Schema;
 use crate::spec::endpoint::Endpoint;
-use crate::spec::registry::Registry;
+use crate::spec::registry::{BURST, Registry};
 use crate::target::{self, Layout, Opening};
 
 /// An object that nobody has: trying whether it can be written makes nothing.
@@ -140,7 +140,8 @@ pub(super) async fn posthog(
     }
     checks.push(clock(client.server_time(), Timestamp::now()));
     let left = client.left().await;
-    let left: Vec<String> = left.iter().map(|(name, left)| format!("{name} {left}")).collect();
+    let of_the_hour = left.iter().filter(|(name, _)| !name.ends_with(BURST));
+    let left: Vec<String> = of_the_hour.map(|(name, left)| format!("{name} {left}")).collect();
     if !left.is_empty() {
         checks.push(Check::right("requests left this hour", left.join(", ")));
     }

@@ -7,6 +7,7 @@ mod demo;
 mod discover;
 mod doctor;
 mod explain;
+mod manual;
 mod run;
 mod sandbox;
 mod state;
@@ -40,6 +41,8 @@ pub fn main(cli: Cli) -> Exit {
             Command::State(args) => state::state(&args),
             Command::Verify(args) => verify::verify(&args).await,
             Command::Compact(args) => compact::compact(&args),
+            Command::Completions { shell } => manual::completions(shell),
+            Command::Man { dir } => manual::pages(dir.as_deref()),
             Command::Sandbox(args) => sandbox::sandbox(&args).await,
         }
     });

@@ -2,6 +2,7 @@
 
 mod columns;
 mod connect;
+mod dry_run;
 mod history;
 mod jobs;
 
@@ -58,6 +59,9 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let options = options(args)?;
     let written = written(args)?;
     let state = state_path(&written.file, args.state.as_deref());
+    if args.dry_run {
+        return dry_run::show(&written, &connections, &here, &options, &state).await;
+    }
     let outcomes = replicate(&written, &connections, &here, &options, &state).await?;
     crash_point!("before the summary");
     if !outcomes.is_empty() {

@@ -9,7 +9,7 @@ use super::node::Node;
 use super::replication::DeleteMissing;
 
 /// What Sling can say of a target and we cannot.
-const SLING_OPTIONS: [&str; 19] = [
+pub(super) const SLING_OPTIONS: [&str; 19] = [
     "add_new_columns",
     "adjust_column_type",
     "batch_limit",

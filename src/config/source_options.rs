@@ -12,7 +12,7 @@ use crate::cursor::Interval;
 const LARGEST_PAGE: u64 = 50_000;
 
 /// What Sling can say of a source and we cannot.
-const SLINGS: [&str; 15] = [
+pub(super) const SLINGS: [&str; 15] = [
     "chunk_count",
     "chunk_expr",
     "chunk_size",

@@ -10,6 +10,7 @@ mod ahead;
 mod audit;
 mod chunks;
 mod cursor;
+mod estimate;
 mod join;
 mod keyset;
 mod offset;

@@ -97,7 +97,7 @@ impl Reader<'_> {
         }
     }
 
-    fn page_request(
+    pub(super) fn page_request(
         &self,
         pass: &Pass,
         since: Option<(&Since, Timestamp)>,

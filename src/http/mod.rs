@@ -221,7 +221,7 @@ fn quote(text: &str) -> String {
 }
 
 /// A span of time for reading: `45 s`, `12 min 5 s`, `1 h 30 min`.
-fn spell(span: Duration) -> String {
+pub(crate) fn spell(span: Duration) -> String {
     // Rounded up: whoever comes back after the time told must not be early.
     let seconds = span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0));
     let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

@@ -20,7 +20,7 @@ const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/specs.rs")
 const LIMITS: &str = "limits.yaml";
 
 /// Marks the counter of a quota's shortest window.
-pub(super) const BURST: &str = "/burst";
+pub(crate) const BURST: &str = "/burst";
 
 /// All streams there are, and PostHog's quotas.
 #[derive(Debug, Clone)]

@@ -154,6 +154,14 @@ impl StateStore {
         last_good::keep(&self.db(), &self.path).map_err(|fault| fault.at(&self.path))
     }
 
+    /// Copies the database as it is now to a place where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the copy cannot be made.
+    pub fn copy_to(&self, path: &Path) -> Result<(), StateError> {
+        last_good::copy(&self.db(), path).map_err(|fault| fault.at(path))
+    }
+
     /// The checkpoint of one stream.
     ///
     /// # Errors

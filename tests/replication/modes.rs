@@ -341,3 +341,47 @@ fn variables_of_the_file_and_the_command_line_fill_the_object() {
     project.holds_exactly(&posthog, "cohorts");
     project.run_with(&["--env", "FILE"]).exits(2).says("expected NAME=VALUE");
 }
+
+#[test]
+fn a_dry_run_tells_what_would_be_done_and_does_none_of_it() {
+    let posthog = PostHog::start();
+    let streams = ["events", "insights", "actions", "persons: { mode: full-refresh }"];
+    let project = Project::incremental(&posthog, &streams);
+    let cell = |told: &crate::support::Told, stream: &str, column: &str| {
+        let head = told.stdout.lines().next().unwrap();
+        let line = told.stdout.lines().find(|line| line.starts_with(stream)).unwrap();
+        let cells = |line: &str| -> Vec<String> {
+            line.split("  ")
+                .map(str::trim)
+                .filter(|cell| !cell.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        let place = cells(head).iter().position(|name| name == column).unwrap();
+        cells(line)[place].clone()
+    };
+
+    let told = project.hogline(&["run", "-r", "replication.yaml", "--dry-run"]).succeeds();
+
+    let is_of_run = |name: &str| project.path(name).exists();
+    assert!(!is_of_run("posthog.db") && !is_of_run("state"), "{told}");
+    assert_eq!(cell(&told, "insights", "rows"), posthog.count("insights").to_string());
+    let events: i64 = cell(&told, "events", "rows").parse().unwrap();
+    // Copies that are not merged yet count as well.
+    assert!(events >= posthog.count("events") && events < posthog.count("events") * 2, "{told}");
+    assert!(cell(&told, "events", "target").starts_with("made, with"), "{told}");
+    assert!(cell(&told, "persons", "target").contains("swapped in"), "{told}");
+    assert_eq!(cell(&told, "actions", "rows"), "?");
+    let asked = posthog.log().len();
+    assert!(asked < 12, "{asked} requests");
+
+    project.run().succeeds();
+    posthog.later(MINUTE);
+    let before = std::fs::read(project.path("state/hogline.db")).unwrap();
+    let told = project
+        .hogline(&["run", "-r", "replication.yaml", "--dry-run", "--streams", "events"])
+        .succeeds();
+    assert_eq!(cell(&told, "events", "target"), "merged into");
+    assert_eq!(std::fs::read(project.path("state/hogline.db")).unwrap(), before);
+    project.holds_exactly(&posthog, "events");
+}

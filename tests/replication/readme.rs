@@ -98,3 +98,16 @@ fn every_exit_code_means_what_the_readme_says() {
     project.hogline(&["explain", "9"]).succeeds().says("hogline state reset");
     project.hogline(&["explain", "10"]).exits(2).says("0, 2, 3, 4, 5, 6, 7, 8, 9, 75, 130, 143");
 }
+
+#[test]
+fn shells_and_manuals_know_every_command() {
+    let posthog = PostHog::start();
+    let project = Project::of_everything(&posthog);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = project.hogline(&["completions", shell]).succeeds();
+        script.says("only-failed").says("doctor");
+    }
+    project.hogline(&["man"]).succeeds().says(".TH");
+    project.hogline(&["man", "--dir", "man"]).succeeds();
+    assert!(project.path("man/hogline-conns-set.1").exists());
+}

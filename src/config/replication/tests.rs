@@ -1,7 +1,7 @@
 //! What a replication file may say, and what is told where it is wrong.
 
 use super::*;
-use crate::config::Compression;
+use crate::config::{Compression, files, source_options};
 
 const KNOWN: [&str; 5] =
     ["projects", "persons", "events", "event_definitions", "property_definitions"];
@@ -399,4 +399,50 @@ fn what_is_wrong_with_options_is_told_where_it_stands() {
     }
     let refused = refused("env: [a]\nsource: S\ntarget: T\nstreams: { events: }\n");
     assert!(refused.contains("env: expected a map of names and texts"), "{refused}");
+}
+
+/// The rows of the page for those who come from Sling: where a key stands, an example, and
+/// what is said of it.
+fn of_the_page() -> Vec<(String, String, String)> {
+    let page = include_str!("../../../docs/from-sling.md");
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.trim_matches('|').splitn(3, " | ").map(str::trim).collect();
+        let [place, example, told] = cells.as_slice() else { return None };
+        let example = example.strip_prefix('`')?.strip_suffix('`')?;
+        Some(((*place).to_owned(), example.to_owned(), (*told).to_owned()))
+    };
+    page.lines().filter_map(row).collect()
+}
+
+#[test]
+fn the_page_for_slings_users_says_what_the_program_does() {
+    let rows = of_the_page();
+    assert!(rows.len() > 60, "{} rows", rows.len());
+    for (place, example, told) in &rows {
+        let (root, stream) = match place.as_str() {
+            "root" => (format!("{example}\n"), String::new()),
+            "stream" => (String::new(), example.clone()),
+            options => (String::new(), format!("{options}: {{ {example} }}")),
+        };
+        let file = format!("{root}source: S\ntarget: T\nstreams: {{ events: {{ {stream} }} }}\n");
+        let parsed = parse(&file).map(drop).map_err(|error| error.to_string());
+        match told.split([':', ' ']).next() {
+            Some("yes") => assert_eq!(parsed, Ok(()), "{file}"),
+            Some("no") => {
+                let refused = parsed.expect_err(&file);
+                assert!(refused.contains("is not supported by hogline yet"), "{refused}");
+            }
+            _ => panic!("{place}: {example} says neither yes nor no"),
+        }
+    }
+    let has = |place: &str, key: &str| {
+        rows.iter().any(|(at, example, _)| at == place && example.starts_with(&format!("{key}:")))
+    };
+    let refused = SLING_ROOT.iter().map(|key| ("root", *key));
+    let refused = refused.chain(SLING_STREAM.iter().map(|key| ("stream", *key)));
+    let refused = refused.chain(source_options::SLINGS.iter().map(|key| ("source_options", *key)));
+    let refused = refused.chain(files::SLING_OPTIONS.iter().map(|key| ("target_options", *key)));
+    for (place, key) in refused {
+        assert!(has(place, key), "{place}: {key} is not on the page");
+    }
 }

@@ -24,10 +24,16 @@ pub(super) fn place(path: &Path) -> PathBuf {
 /// Makes the copy anew.
 pub(super) fn keep(db: &Connection, path: &Path) -> Result<(), Fault> {
     let draft = beside(path, ".draft");
-    let name = draft.to_str().ok_or_else(|| io::Error::other("its path is not UTF-8"))?;
     remove(&draft)?;
-    db.execute("VACUUM INTO ?1", [name])?;
+    copy(db, &draft)?;
     Ok(establish(&draft, &place(path))?)
+}
+
+/// Copies the database to a place where there is none.
+pub(super) fn copy(db: &Connection, to: &Path) -> Result<(), Fault> {
+    let name = to.to_str().ok_or_else(|| io::Error::other("its path is not UTF-8"))?;
+    db.execute("VACUUM INTO ?1", [name])?;
+    Ok(())
 }
 
 /// Puts the copy in the place of the database at `path`, and tells where that is now.

@@ -1,0 +1,152 @@
+//! `hogline run --dry-run`: what a run would do. Writes nothing, and asks PostHog for counts only.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Options, Plan, jobs, plan, ready};
+use crate::config::{Connections, Mode, Written};
+use crate::cursor::{Leg, Purpose, Timestamp};
+use crate::error::{Exit, Failure, overall};
+use crate::http::spell;
+use crate::report::{self, Table};
+use crate::runner::{self, Job, Preview};
+use crate::state::store::StateStore;
+
+/// What is not known.
+const UNKNOWN: &str = "?";
+
+/// Shows what a run would do.
+pub(super) async fn show(
+    written: &Written,
+    connections: &Connections,
+    base: &Path,
+    options: &Options,
+    state_path: &Path,
+) -> Result<Exit, Failure> {
+    let scratch = Scratch::of(state_path)?;
+    let plan = plan(written, connections, base, options, &scratch.state)?;
+    let Some(plan) = plan else { return Ok(Exit::Complete) };
+    let (jobs, shared) = ready(&plan).await?;
+    let mut table = Table::new(&[
+        "stream", "mode", "read by", "from", "to", "rows", "requests", "time", "target", "state",
+    ]);
+    let mut failures = Vec::new();
+    let mut exits = Vec::new();
+    for job in &jobs {
+        match runner::preview(job, &shared).await {
+            Ok(preview) => {
+                table.row(row(job, &preview, &plan).await);
+                exits.push(None);
+            }
+            Err(err) => {
+                let failure = Failure::of_fetch(&job.endpoint.stream, &err);
+                exits.push(Some(failure.exit));
+                failures.push(failure);
+            }
+        }
+    }
+    report::print(&format!("{table}\n\nNothing was written."));
+    for failure in failures {
+        report::tell(&format!("error: {failure}"));
+    }
+    Ok(overall(&exits))
+}
+
+async fn row(job: &Job, preview: &Preview, plan: &Plan) -> Vec<String> {
+    let known = |number: Option<u64>| number.map_or(UNKNOWN.to_owned(), |n| n.to_string());
+    let (from, to) = span(preview);
+    let mark = |at: Option<Timestamp>| at.map_or("–".to_owned(), short);
+    let state = match job.wish.mode {
+        Mode::Backfill => "cursor stays".to_owned(),
+        _ => format!("{} → {}", mark(job.mark()), short(preview.bound)),
+    };
+    let time = match preview.requests {
+        Some(requests) => spell(duration(requests, &preview.quota, plan).await),
+        None => UNKNOWN.to_owned(),
+    };
+    vec![
+        job.endpoint.stream.clone(),
+        job.wish.mode.to_string(),
+        preview.path.clone(),
+        from,
+        to,
+        known(preview.rows),
+        known(preview.requests),
+        time,
+        job.foreseen_of_target(),
+        state,
+    ]
+}
+
+/// From where to where it would read, late rows apart.
+fn span(preview: &Preview) -> (String, String) {
+    let new = preview.legs.iter().filter_map(|leg| match leg {
+        Leg::Range { purpose: Purpose::New | Purpose::Backfill, range, .. } => Some(*range),
+        _ => None,
+    });
+    let new: Vec<_> = new.collect();
+    let since = preview.legs.iter().find_map(|leg| match leg {
+        Leg::List { since } => Some(since.map_or("the beginning".to_owned(), short)),
+        _ => None,
+    });
+    match (new.first(), new.last(), since) {
+        (Some(first), Some(last), _) => (short(first.from), short(last.to)),
+        (_, _, Some(since)) => (since, short(preview.bound)),
+        _ => ("–".to_owned(), short(preview.bound)),
+    }
+}
+
+/// To the second: `2026-03-10T12:00:00Z`.
+fn short(at: Timestamp) -> String {
+    let text = at.to_string();
+    let seconds = text.split('.').next().unwrap_or(&text).trim_end_matches('Z');
+    format!("{seconds}Z")
+}
+
+/// How long so many requests take, by the pace and by what is left of the quotas.
+async fn duration(requests: u64, quota: &[String], plan: &Plan) -> Duration {
+    let inputs = &plan.source.inputs;
+    let paced = match inputs.requests_per_second {
+        rate if rate > 0.0 => Duration::from_secs_f64(requests as f64 / rate),
+        _ => return Duration::ZERO,
+    };
+    let limits = plan.registry.counters(&inputs.limits.clone().unwrap_or_default());
+    let left = plan.client.left().await;
+    let longest = quota.iter().filter_map(|counter| {
+        let allowance = limits.get(counter)?.iter().max_by_key(|allowance| allowance.per)?;
+        let beyond = requests.saturating_sub(u64::from(*left.get(counter)?));
+        Some(allowance.per.mul_f64(beyond as f64 / f64::from(allowance.requests.max(1))))
+    });
+    longest.fold(paced, Duration::max)
+}
+
+/// A copy of the state to plan with; it goes when dropped.
+struct Scratch {
+    folder: PathBuf,
+    state: PathBuf,
+}
+
+impl Scratch {
+    fn of(state_path: &Path) -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!("hogline-dry-run-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).map_err(|err| {
+            let fix = "name a folder that can be written with TMPDIR";
+            Failure::usage("there is no place for a copy of the state", err.to_string(), fix)
+        })?;
+        let scratch = Self { state: folder.join("hogline.db"), folder };
+        if state_path.exists() {
+            let copied =
+                StateStore::open(state_path).and_then(|state| state.copy_to(&scratch.state));
+            copied.map_err(|err| jobs::unusable_state(&err))?;
+        }
+        Ok(scratch)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(err) = std::fs::remove_dir_all(&self.folder) {
+            tracing::warn!(folder = %self.folder.display(), %err, "a copy of the state stays");
+        }
+    }
+}
