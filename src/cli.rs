@@ -128,6 +128,9 @@ pub struct RunArgs {
     /// Write the run's report to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Write freshness, rows and quotas to this file, for Prometheus.
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// One stream to be replicated, as a replication file would say it.

@@ -4,6 +4,7 @@
 //! stderr, and every byte of either passes the redactor first.
 
 mod compaction;
+mod metrics;
 mod table;
 mod verification;
 
@@ -23,6 +24,7 @@ use crate::record::repair::Repairs;
 use crate::target::Written;
 
 pub use compaction::compaction;
+pub use metrics::{Facts, Freshness, metrics};
 pub use table::Table;
 pub use verification::{verification, verification_as_json};
 

@@ -5,6 +5,7 @@ mod connect;
 mod dry_run;
 mod history;
 mod jobs;
+mod metrics;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,15 +63,25 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run::show(&written, &connections, &here, &options, &state).await;
     }
-    let outcomes = replicate(&written, &connections, &here, &options, &state).await?;
+    let plan = plan(&written, &connections, &here, &options, &state)?;
+    let Some(plan) = plan else { return finish(args, &[]) };
+    let outcomes = attempted(&plan).await;
+    if let Some(path) = &args.metrics_file {
+        metrics::write(path, &plan, outcomes.as_deref()).await?;
+    }
+    finish(args, &outcomes?)
+}
+
+/// Tells how the run went.
+fn finish(args: &RunArgs, outcomes: &[Outcome]) -> Result<Exit, Failure> {
     crash_point!("before the summary");
     if !outcomes.is_empty() {
-        report::print(&report::summary(&outcomes));
+        report::print(&report::summary(outcomes));
     }
-    let exit = exit_of(&outcomes);
-    report::tell_failures(&outcomes);
+    let exit = exit_of(outcomes);
+    report::tell_failures(outcomes);
     if let Some(path) = &args.report {
-        let json = report::as_json(&outcomes, exit.code());
+        let json = report::as_json(outcomes, exit.code());
         std::fs::write(path, json).map_err(|err| cannot_report(path, &err))?;
     }
     Ok(exit)
@@ -101,8 +112,13 @@ pub(super) async fn replicate(
 ) -> Result<Vec<Outcome>, Failure> {
     let plan = plan(written, connections, base, options, state_path)?;
     let Some(plan) = plan else { return Ok(Vec::new()) };
-    let outcomes = attempt(&plan).await;
-    history::record(&plan, outcomes.as_deref());
+    attempted(&plan).await
+}
+
+/// Replicates, and remembers how that went.
+async fn attempted(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
+    let outcomes = attempt(plan).await;
+    history::record(plan, outcomes.as_deref());
     outcomes
 }
 

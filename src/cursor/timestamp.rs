@@ -59,6 +59,11 @@ impl Timestamp {
         DateTime::parse_from_rfc2822(text).ok().map(|t| Self(t.timestamp_micros()))
     }
 
+    /// Seconds since 1970, to the microsecond as far as a float tells.
+    pub fn seconds(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
     /// The instant `span` later.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {

@@ -43,7 +43,7 @@ static PATIENCE: AtomicU64 = AtomicU64::new(0);
 /// Random keys are bound by how much of their index fits in memory: 20 MB holds that of
 /// a few hundred thousand rows, and is a third of what a run may need. A checkpoint
 /// every 4,000 pages (16 MB) instead of 1,000 rewrites hot index pages less often.
-const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA cache_size = -20480;
+const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA cache_size = -10240;
      PRAGMA wal_autocheckpoint = 4000;
      -- Swapping tables must neither empty tables that refer to them nor rewrite views.
      PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON;";

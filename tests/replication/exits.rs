@@ -191,3 +191,34 @@ fn a_run_that_could_not_begin_failed_in_all_its_streams() {
     project.holds_exactly(&posthog, "cohorts");
     project.holds_exactly(&posthog, "actions");
 }
+
+#[test]
+fn a_run_leaves_numbers_for_prometheus_whether_it_fails_or_not() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["cohorts", "annotations"]);
+    let read = |project: &Project| fs::read_to_string(project.path("hogline.prom")).unwrap();
+    let value = |text: &str, name: &str| -> f64 {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let run = ["--metrics-file", "hogline.prom"];
+
+    project.run_with(&run).succeeds();
+
+    let first = read(&project);
+    let rows = "hogline_stream_rows{stream=\"cohorts\"";
+    assert_eq!(value(&first, rows) as i64, posthog.count("cohorts"));
+    assert_eq!(value(&first, "hogline_run_exit_code") as i64, 0);
+    posthog.later(MINUTE);
+    let project = project.with_key(KEY_WITHOUT_COHORTS);
+    project.run_with(&run).exits(3);
+
+    let second = read(&project);
+    let failed = |stream: &str| format!("hogline_stream_failed{{stream=\"{stream}\"");
+    assert_eq!(value(&second, "hogline_run_exit_code") as i64, 3);
+    assert_eq!(value(&second, &failed("cohorts")) as i64, 1);
+    assert_eq!(value(&second, &failed("annotations")) as i64, 0);
+    let success = "hogline_stream_last_success_timestamp_seconds{stream=\"cohorts\"";
+    let unchanged = (value(&second, success) - value(&first, success)).abs() < 1e-9;
+    assert!(unchanged, "a failure is no success");
+}

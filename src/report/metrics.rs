@@ -1,0 +1,185 @@
+//! A run as numbers that Prometheus reads from a file (node_exporter's textfile collector).
+//!
+//! What tells how fresh a stream is comes from the state, so that a run which fails does not
+//! make it look fresh, nor forget it.
+
+use std::collections::BTreeMap;
+
+use super::Outcome;
+use crate::cursor::Timestamp;
+
+/// What is known of a stream beyond one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freshness {
+    /// The stream.
+    pub stream: String,
+    /// Where it goes.
+    pub object: String,
+    /// Up to when it is complete.
+    pub complete_to: Option<Timestamp>,
+    /// When the last run ended that made it complete.
+    pub last_success: Option<Timestamp>,
+}
+
+/// What there is to tell of a run.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// When it ended.
+    pub ended: Timestamp,
+    /// The process's exit code.
+    pub exit: u8,
+    /// What became of its streams.
+    pub outcomes: &'a [Outcome],
+    /// All streams of the state.
+    pub freshness: &'a [Freshness],
+    /// Requests left of each quota counter.
+    pub quota_left: &'a BTreeMap<String, u32>,
+}
+
+/// The text of the file.
+pub fn metrics(facts: &Facts<'_>) -> String {
+    let Facts { ended, exit, outcomes, freshness, quota_left } = facts;
+    let mut text = Text::default();
+    text.family("hogline_run_ended_timestamp_seconds", "When the last run ended.");
+    text.sample(&[], ended.seconds());
+    text.family("hogline_run_exit_code", "How the last run ended; 0 is complete.");
+    text.sample(&[], f64::from(*exit));
+    text.family("hogline_stream_failed", "1 where the last run did not complete the stream.");
+    for outcome in *outcomes {
+        text.sample(&of(outcome), f64::from(u8::from(outcome.failure.is_some())));
+    }
+    text.family("hogline_stream_rows", "Rows of the last run by what became of them.");
+    for outcome in *outcomes {
+        let rows = outcome.rows;
+        let kinds = [
+            ("new", rows.new),
+            ("updated", rows.updated),
+            ("unchanged", rows.unchanged),
+            ("late", rows.late),
+            ("deleted", rows.deleted),
+        ];
+        for (kind, count) in kinds {
+            let [stream, object] = of(outcome);
+            text.sample(&[stream, object, ("kind", kind)], count as f64);
+        }
+    }
+    text.family(
+        "hogline_stream_repaired_values",
+        "Values of the last run that were changed to fit.",
+    );
+    for outcome in *outcomes {
+        text.sample(&of(outcome), outcome.repairs.values().sum::<u64>() as f64);
+    }
+    text.family("hogline_stream_requests", "Requests of the last run, retries included.");
+    for outcome in *outcomes {
+        text.sample(&of(outcome), outcome.requests as f64);
+    }
+    text.family("hogline_stream_duration_seconds", "How long the last run of the stream took.");
+    for outcome in *outcomes {
+        text.sample(&of(outcome), outcome.seconds);
+    }
+    text.family("hogline_stream_waited_seconds", "Of that, waiting for quotas and after refusals.");
+    for outcome in *outcomes {
+        text.sample(&of(outcome), outcome.waited_seconds);
+    }
+    text.family(
+        "hogline_stream_complete_to_timestamp_seconds",
+        "Up to when the stream is complete.",
+    );
+    for known in *freshness {
+        text.optional(known, known.complete_to);
+    }
+    text.family(
+        "hogline_stream_last_success_timestamp_seconds",
+        "When the last run ended that completed the stream.",
+    );
+    for known in *freshness {
+        text.optional(known, known.last_success);
+    }
+    text.family("hogline_quota_requests_left", "Requests left of each of PostHog's quotas.");
+    for (counter, left) in *quota_left {
+        text.sample(&[("quota", counter)], f64::from(*left));
+    }
+    text.text
+}
+
+fn of(outcome: &Outcome) -> [(&str, &str); 2] {
+    [("stream", &outcome.stream), ("object", &outcome.object)]
+}
+
+/// The text as it grows, and the family that is being written.
+#[derive(Default)]
+struct Text {
+    text: String,
+    family: &'static str,
+}
+
+impl Text {
+    fn family(&mut self, name: &'static str, help: &str) {
+        self.family = name;
+        self.text += &format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
+    }
+
+    fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
+        let labels: Vec<String> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
+        let labels = match labels.as_slice() {
+            [] => String::new(),
+            labels => format!("{{{}}}", labels.join(",")),
+        };
+        self.text += &format!("{}{labels} {value}\n", self.family);
+    }
+
+    fn optional(&mut self, known: &Freshness, at: Option<Timestamp>) {
+        let Some(at) = at else { return };
+        self.sample(&[("stream", &known.stream), ("object", &known.object)], at.seconds());
+    }
+}
+
+/// A label's value between quotes.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Mode;
+    use crate::http::Meter;
+    use crate::report::Tally;
+
+    #[test]
+    fn a_run_is_told_in_the_format_of_prometheus() {
+        let name = ("events".to_owned(), "sqlite://a\"b#t".to_owned());
+        let (tally, meter) = (Tally::of("events"), Meter::default());
+        let took = std::time::Duration::from_millis(1500);
+        let outcome = Outcome::new(name, Mode::Incremental, tally, &meter, took, None, None);
+        let at = |text| Timestamp::parse(text).unwrap();
+        let known = Freshness {
+            stream: "events".into(),
+            object: "t".into(),
+            complete_to: Some(at("2026-03-04T00:00:00.5Z")),
+            last_success: None,
+        };
+        let text = metrics(&Facts {
+            ended: at("2026-03-04T00:00:01Z"),
+            exit: 3,
+            outcomes: &[outcome],
+            freshness: &[known],
+            quota_left: &BTreeMap::from([("crud".to_owned(), 17)]),
+        });
+
+        for line in [
+            "# TYPE hogline_run_exit_code gauge",
+            "hogline_run_ended_timestamp_seconds 1772582401",
+            "hogline_run_exit_code 3",
+            "hogline_stream_failed{stream=\"events\",object=\"sqlite://a\\\"b#t\"} 0",
+            "hogline_stream_rows{stream=\"events\",object=\"sqlite://a\\\"b#t\",kind=\"late\"} 0",
+            "hogline_stream_duration_seconds{stream=\"events\",object=\"sqlite://a\\\"b#t\"} 1.5",
+            "hogline_stream_complete_to_timestamp_seconds{stream=\"events\",object=\"t\"} 1772582400.5",
+            "hogline_quota_requests_left{quota=\"crud\"} 17",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}\nis not in\n{text}");
+        }
+    }
+}
