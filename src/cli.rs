@@ -205,6 +205,17 @@ pub struct CompactArgs {
     pub state: Option<PathBuf>,
 }
 
+/// How the streams look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiscoverFormat {
+    /// An aligned table.
+    Table,
+    /// JSON.
+    Json,
+    /// A `sources.yml` for dbt.
+    Dbt,
+}
+
 /// Options of `discover`.
 #[derive(Debug, Args)]
 pub struct DiscoverArgs {
@@ -212,7 +223,7 @@ pub struct DiscoverArgs {
     pub connection: Option<String>,
     /// How the answer looks.
     #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    pub format: DiscoverFormat,
 }
 
 /// Options of `doctor`.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::run::{answers_sql, connect, greet};
-use crate::cli::{DiscoverArgs, Format};
+use crate::cli::{DiscoverArgs, DiscoverFormat};
 use crate::config::Connections;
 use crate::error::{Exit, Failure};
 use crate::report::{self, Table};
@@ -27,8 +27,9 @@ pub(super) async fn discover(args: &DiscoverArgs) -> Result<Exit, Failure> {
     let streams: Vec<Stream<'_>> =
         registry.streams().map(|endpoint| Stream::of(endpoint)).collect();
     match args.format {
-        Format::Json => report::print(&as_json(&streams, sql.as_ref())),
-        Format::Table => report::print(&as_text(&streams, sql.as_ref())),
+        DiscoverFormat::Json => report::print(&as_json(&streams, sql.as_ref())),
+        DiscoverFormat::Dbt => report::print(&as_dbt(&streams)),
+        DiscoverFormat::Table => report::print(&as_text(&streams, sql.as_ref())),
     }
     Ok(Exit::Complete)
 }
@@ -88,6 +89,28 @@ fn as_json(streams: &[Stream<'_>], sql: Option<&Sql>) -> String {
     }
     let registry = Registry { sql: sql.map(Result::is_ok), streams };
     serde_json::to_string_pretty(&registry).unwrap_or_default()
+}
+
+/// The tables of the default object, `posthog.{stream_name}`, as sources of dbt.
+fn as_dbt(streams: &[Stream<'_>]) -> String {
+    // In YAML a JSON string is one, too.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let mut yaml =
+        "version: 2\nsources:\n  - name: posthog\n    schema: posthog\n    tables:".to_owned();
+    for Stream { stream, description, primary_key, columns, .. } in streams {
+        yaml += &format!("\n      - name: {stream}\n        description: {}", quoted(description));
+        yaml += "\n        columns:";
+        for Column { name, r#type } in columns {
+            yaml += &format!("\n          - name: {}\n            data_type: {type}", quoted(name));
+            let is_key = primary_key.iter().any(|key| key == name);
+            match (is_key, primary_key.len()) {
+                (true, 1) => yaml += "\n            data_tests: [unique, not_null]",
+                (true, _) => yaml += "\n            data_tests: [not_null]",
+                (false, _) => {}
+            }
+        }
+    }
+    yaml
 }
 
 fn as_text(streams: &[Stream<'_>], sql: Option<&Sql>) -> String {

@@ -181,5 +181,10 @@ mod tests {
         ] {
             assert!(text.lines().any(|other| other == line), "{line}\nis not in\n{text}");
         }
+        let page = include_str!("../../docs/running.md");
+        for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let name = name.trim_end_matches(" gauge");
+            assert!(page.contains(name), "{name} is not in docs/running.md");
+        }
     }
 }

@@ -40,8 +40,8 @@ use crate::target::{Load, Opening, Recall, Replay, Scan, Shown, Target, TargetEr
 /// asks a plain function, so it is the process's: all its targets are of one connection.
 static PATIENCE: AtomicU64 = AtomicU64::new(0);
 
-/// Random keys are bound by how much of their index fits in memory: 20 MB holds that of
-/// a few hundred thousand rows, and is a third of what a run may need. A checkpoint
+/// Random keys are bound by how much of their index fits in memory: 10 MB holds that of
+/// two hundred thousand rows, and is a sixth of what a run may need. A checkpoint
 /// every 4,000 pages (16 MB) instead of 1,000 rewrites hot index pages less often.
 const PRAGMAS: &str = "PRAGMA synchronous = FULL; PRAGMA cache_size = -10240;
      PRAGMA wal_autocheckpoint = 4000;

@@ -1,6 +1,6 @@
 //! What there is to replicate, built in or one's own.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{EVERYTHING, PostHog, Project};
 
@@ -85,4 +85,21 @@ fn ones_own_spec_adds_a_stream_that_replicates() {
     let there = posthog.truth("cohorts");
     let line = |cohort: &Value| format!("{} {}", cohort["id"], cohort["name"].as_str().unwrap());
     assert_eq!(here, there.iter().map(line).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_streams_are_sources_of_dbt() {
+    let posthog = PostHog::start();
+    let project = Project::of_everything(&posthog);
+
+    let told = project.hogline(&["discover", "--format", "dbt"]).succeeds();
+
+    let sources = hogline::config::yaml::parse(&told.stdout).unwrap().to_json();
+    let tables = sources["sources"][0]["tables"].as_array().unwrap();
+    let names: Vec<&str> = tables.iter().map(|table| table["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), EVERYTHING.len(), "{names:?}");
+    let cohorts = tables.iter().find(|table| table["name"] == "cohorts").unwrap();
+    let id = &cohorts["columns"][0];
+    assert_eq!((&id["name"], &id["data_type"]), (&json!("id"), &json!("bigint")));
+    assert_eq!(id["data_tests"], json!(["unique", "not_null"]));
 }
