@@ -113,15 +113,19 @@ fn pass_in_rows_of(most: usize, ground: &Ground, mangles: &[Mangle]) -> Tried {
     Tried::Passed(mangles.len())
 }
 
-/// Runs anew until nothing is left to strike, and once more.
+/// Runs anew until nothing is left to strike, and once more. A run whose only question is
+/// spared strikes nothing; two in a row mean that nothing ever will.
 #[track_caller]
 fn all_run_well(scene: &Scene) {
+    let mut was_struck = true;
     loop {
         let (project, left) = (scene.project(), scene.proxy.left());
         scene.proxy.meets_a_run();
         project.run_with(scene.ground.options()).succeeds();
         scene.ground.holds(&scene.posthog, &project);
-        assert!(scene.proxy.left() < left, "{left} faults had no question to strike");
+        let is_struck = scene.proxy.left() < left;
+        assert!(is_struck || was_struck, "{left} faults had no question to strike");
+        was_struck = is_struck;
         if scene.proxy.left() == 0 {
             project.run_with(scene.ground.options()).succeeds();
             return scene.ground.holds(&scene.posthog, &project);

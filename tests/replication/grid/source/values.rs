@@ -319,7 +319,7 @@ fn is_kept(ground: &Ground, project: &Project, id: &str, odd: &Odd) {
         let is_it = |row: &Texts| {
             row["id"].as_deref() == Some(id) && row.get(*column) == Some(&Some(kept.clone()))
         };
-        let found = match ground.target == "jsonl" {
+        let found = match matches!(ground.target, "jsonl" | "s3") {
             true => lines(ground, project).lines().any(|line| line.contains(&cell)),
             false => project.texts_of(ground.stream).iter().any(is_it),
         };
