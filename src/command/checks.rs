@@ -68,9 +68,7 @@ impl Check {
         };
         Self { exit: Some(failure.exit), ..Self::lacking(check, result, &failure.fix) }
     }
-}
 
-impl Check {
     /// One line, and the fix below it where there is something to mend.
     fn line(&self, width: usize) -> String {
         let mark = match (self.ok, self.exit) {

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use super::checks::{self, Check};
-use super::run::{locked, state_path, unusable_state, working_folder};
+use super::run::{Configured, configured, locked, state_path, unusable_state, working_folder};
 use crate::cli::DoctorArgs;
-use crate::config::{Connections, Posthog, Replication, TargetConnection, Written};
+use crate::config::{Connections, Written};
 use crate::cursor::Timestamp;
 use crate::error::{Exit, Failure};
-use crate::spec::registry::Registry;
 use crate::state::lock::Lock;
 use crate::state::store::StateStore;
 
@@ -54,7 +53,10 @@ async fn of_replication(
     connections: &Connections,
     here: &Path,
 ) -> Result<Vec<Check>, Failure> {
-    let (replication, source, target) = match configured(file, connections, here) {
+    let configured = Written::read(file).map_err(Failure::from).and_then(|written| {
+        configured(&written, connections, connections.environment(), here, Timestamp::now())
+    });
+    let Configured { replication, source, target, .. } = match configured {
         Ok(configured) => configured,
         Err(failure) => return Ok(vec![Check::wrong("configuration", &failure)]),
     };
@@ -65,25 +67,6 @@ async fn of_replication(
     found.push(checks::target(&target));
     found.push(state(&state_path(file, args.state.as_deref())));
     Ok(found)
-}
-
-/// Everything that files and environment say.
-fn configured(
-    file: &Path,
-    connections: &Connections,
-    here: &Path,
-) -> Result<(Replication, Posthog, TargetConnection), Failure> {
-    let (written, environment) = (Written::read(file)?, connections.environment());
-    let now = Timestamp::now();
-    let Some(source) = Replication::source_of(&written, environment)? else {
-        Replication::parse(&written, &Registry::load(&[])?.names(), environment, now)?;
-        return Err(Failure::usage("the replication names no source", "", "add source: POSTHOG"));
-    };
-    let source = connections.posthog(&source)?;
-    let registry = Registry::load(&source.specs)?;
-    let replication = Replication::parse(&written, &registry.names(), environment, now)?;
-    let target = connections.target(&replication.target, here)?;
-    Ok((replication, source, target))
 }
 
 /// Whether the state can be read, and nobody works with it.

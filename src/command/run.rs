@@ -158,15 +158,9 @@ pub(super) fn plan(
     let begun = Timestamp::now();
     let mut environment = connections.environment().clone();
     environment.extend(options.env.clone());
-    let Some(source) = Replication::source_of(written, &environment)? else {
-        Replication::parse(written, &Registry::load(&[])?.names(), &environment, begun)?;
-        return Ok(None);
-    };
-    let mut source = connections.posthog(&source)?;
+    let Configured { registry, replication, mut source, target } =
+        configured(written, connections, &environment, base, begun)?;
     source.inputs.max_wait = options.max_wait.unwrap_or(source.inputs.max_wait);
-    let registry = Registry::load(&source.specs)?;
-    let replication = Replication::parse(written, &registry.names(), &environment, begun)?;
-    let target = connections.target(&replication.target, base)?;
 
     let stop = super::stop_signal()?;
     let lock = Lock::take(state_path).map_err(|err| locked(&err))?;
@@ -188,6 +182,33 @@ pub(super) fn plan(
         stop,
         _lock: lock,
     }))
+}
+
+/// What a replication and the connections that it names amount to.
+pub(super) struct Configured {
+    pub(super) registry: Registry,
+    pub(super) replication: Replication,
+    pub(super) source: Posthog,
+    pub(super) target: TargetConnection,
+}
+
+/// Reads everything that files and environment say; asks nobody.
+pub(super) fn configured(
+    written: &Written,
+    connections: &Connections,
+    environment: &Environment,
+    base: &Path,
+    now: Timestamp,
+) -> Result<Configured, Failure> {
+    let Some(source) = Replication::source_of(written, environment)? else {
+        Replication::parse(written, &Registry::load(&[])?.names(), environment, now)?;
+        return Err(Failure::usage("the replication names no source", "", "add source: POSTHOG"));
+    };
+    let source = connections.posthog(&source)?;
+    let registry = Registry::load(&source.specs)?;
+    let replication = Replication::parse(written, &registry.names(), environment, now)?;
+    let target = connections.target(&replication.target, base)?;
+    Ok(Configured { registry, replication, source, target })
 }
 
 /// Opens the streams' targets and compares them with the state; asks PostHog nothing.

@@ -171,17 +171,10 @@ impl Connections {
     pub fn judge(&self, name: &str, definition: &Node) -> Result<(), ConfigError> {
         let (file, node) = (format!("connection {name}"), definition.clone());
         let found = Found { file, path: String::new(), node };
-        let surroundings = Surroundings { environment: &self.environment, cwd: &self.cwd };
-        if kind_of(definition) == API {
-            let read = |node: &Node, path: &str, complaints: &Complaints| {
-                Posthog::read(name, node, path, &surroundings, complaints)
-            };
-            return self.read(found, read).map(drop);
+        match kind_of(definition) {
+            API => self.read_posthog(name, found).map(drop),
+            _ => self.read_target(found, &self.cwd).map(drop),
         }
-        let read = |node: &Node, path: &str, complaints: &Complaints| {
-            TargetConnection::read(node, path, &surroundings, complaints)
-        };
-        self.read(found, read).map(drop)
     }
 
     /// The file that `conns set` writes.
@@ -196,10 +189,7 @@ impl Connections {
     pub fn posthog(&self, name: &str) -> Result<Posthog, ConfigError> {
         let example = "'{ type: api, spec: posthog, secrets: { api_key: \"phx_…\", project_id: \"12345\" } }'";
         let found = self.find(name)?.ok_or_else(|| self.unknown(name, example))?;
-        let surroundings = Surroundings { environment: &self.environment, cwd: &self.cwd };
-        self.read(found, |node, path, complaints| {
-            Posthog::read(name, node, path, &surroundings, complaints)
-        })
+        self.read_posthog(name, found)
     }
 
     /// The target that `name_or_url` means: a URL, or a connection by its name. Relative
@@ -214,6 +204,17 @@ impl Connections {
         }
         let found = self.find(name_or_url)?;
         let found = found.ok_or_else(|| self.unknown(name_or_url, "sqlite://posthog.db"))?;
+        self.read_target(found, base)
+    }
+
+    fn read_posthog(&self, name: &str, found: Found) -> Result<Posthog, ConfigError> {
+        let surroundings = Surroundings { environment: &self.environment, cwd: &self.cwd };
+        self.read(found, |node, path, complaints| {
+            Posthog::read(name, node, path, &surroundings, complaints)
+        })
+    }
+
+    fn read_target(&self, found: Found, base: &Path) -> Result<TargetConnection, ConfigError> {
         let surroundings = Surroundings { environment: &self.environment, cwd: base };
         self.read(found, |node, path, complaints| {
             TargetConnection::read(node, path, &surroundings, complaints)

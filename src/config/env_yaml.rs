@@ -84,9 +84,7 @@ fn splice(
     else {
         return Ok(format!("{text}connections:\n{}", fresh(2)));
     };
-    let Kind::Map(known) = &node.kind else {
-        return Ok(replaced(&lines, place, &format!("connections:\n{}", fresh(2))));
-    };
+    let known: &[(Key, Node)] = if let Kind::Map(known) = &node.kind { known } else { &[] };
     let Some((_, first)) = known.first() else {
         return Ok(replaced(&lines, place, &format!("connections:\n{}", fresh(2))));
     };

@@ -8,6 +8,12 @@ use std::collections::BTreeMap;
 use super::Outcome;
 use crate::cursor::Timestamp;
 
+const FAILED: &str = "1 where the last run did not complete the stream.";
+const REPAIRED: &str = "Values of the last run that were changed to fit.";
+const REQUESTS: &str = "Requests of the last run, retries included.";
+const DURATION: &str = "How long the last run of the stream took.";
+const WAITED: &str = "Of that, waiting for quotas and after refusals.";
+
 /// What is known of a stream beyond one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Freshness {
@@ -44,10 +50,9 @@ pub fn metrics(facts: &Facts<'_>) -> String {
     text.sample(&[], ended.seconds());
     text.family("hogline_run_exit_code", "How the last run ended; 0 is complete.");
     text.sample(&[], f64::from(*exit));
-    text.family("hogline_stream_failed", "1 where the last run did not complete the stream.");
-    for outcome in *outcomes {
-        text.sample(&of(outcome), f64::from(u8::from(outcome.failure.is_some())));
-    }
+    text.each(outcomes, "hogline_stream_failed", FAILED, |outcome| {
+        f64::from(u8::from(outcome.failure.is_some()))
+    });
     text.family("hogline_stream_rows", "Rows of the last run by what became of them.");
     for outcome in *outcomes {
         let rows = outcome.rows;
@@ -63,25 +68,12 @@ pub fn metrics(facts: &Facts<'_>) -> String {
             text.sample(&[stream, object, ("kind", kind)], count as f64);
         }
     }
-    text.family(
-        "hogline_stream_repaired_values",
-        "Values of the last run that were changed to fit.",
-    );
-    for outcome in *outcomes {
-        text.sample(&of(outcome), outcome.repairs.values().sum::<u64>() as f64);
-    }
-    text.family("hogline_stream_requests", "Requests of the last run, retries included.");
-    for outcome in *outcomes {
-        text.sample(&of(outcome), outcome.requests as f64);
-    }
-    text.family("hogline_stream_duration_seconds", "How long the last run of the stream took.");
-    for outcome in *outcomes {
-        text.sample(&of(outcome), outcome.seconds);
-    }
-    text.family("hogline_stream_waited_seconds", "Of that, waiting for quotas and after refusals.");
-    for outcome in *outcomes {
-        text.sample(&of(outcome), outcome.waited_seconds);
-    }
+    text.each(outcomes, "hogline_stream_repaired_values", REPAIRED, |outcome| {
+        outcome.repairs.values().sum::<u64>() as f64
+    });
+    text.each(outcomes, "hogline_stream_requests", REQUESTS, |outcome| outcome.requests as f64);
+    text.each(outcomes, "hogline_stream_duration_seconds", DURATION, |outcome| outcome.seconds);
+    text.each(outcomes, "hogline_stream_waited_seconds", WAITED, |outcome| outcome.waited_seconds);
     text.family(
         "hogline_stream_complete_to_timestamp_seconds",
         "Up to when the stream is complete.",
@@ -118,6 +110,20 @@ impl Text {
     fn family(&mut self, name: &'static str, help: &str) {
         self.family = name;
         self.text += &format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
+    }
+
+    /// A family with one value of every stream of the run.
+    fn each(
+        &mut self,
+        outcomes: &[Outcome],
+        name: &'static str,
+        help: &str,
+        value: impl Fn(&Outcome) -> f64,
+    ) {
+        self.family(name, help);
+        for outcome in outcomes {
+            self.sample(&of(outcome), value(outcome));
+        }
     }
 
     fn sample(&mut self, labels: &[(&str, &str)], value: f64) {

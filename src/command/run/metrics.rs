@@ -6,7 +6,7 @@ use super::{Plan, cannot_report, exit_of, jobs};
 use crate::cursor::Timestamp;
 use crate::error::Failure;
 use crate::report::{Facts, Freshness, Outcome, metrics};
-use crate::state::store::{Run, StateStore};
+use crate::state::store::{Run, StateStore, Stored};
 
 /// Writes the file: readers see the old one or the new one.
 pub(super) async fn write(
@@ -32,7 +32,7 @@ pub(super) async fn write(
 fn freshness(state: &StateStore) -> Result<Vec<Freshness>, Failure> {
     let unusable = |err| jobs::unusable_state(&err);
     let runs = state.runs().map_err(unusable)?;
-    let of_checkpoint = |stored: crate::state::store::Stored| {
+    let of_checkpoint = |stored: Stored| {
         let (key, position) = (stored.checkpoint.key, stored.checkpoint.position);
         let completed = |run: &&Run| {
             run.streams.iter().any(|done| {

@@ -319,9 +319,9 @@ fn is_kept(ground: &Ground, project: &Project, id: &str, odd: &Odd) {
         let is_it = |row: &Texts| {
             row["id"].as_deref() == Some(id) && row.get(*column) == Some(&Some(kept.clone()))
         };
-        let found = match matches!(ground.target, "jsonl" | "s3") {
-            true => lines(ground, project).lines().any(|line| line.contains(&cell)),
-            false => project.texts_of(ground.stream).iter().any(is_it),
+        let found = match ground.target {
+            "jsonl" | "s3" => lines(ground, project).lines().any(|line| line.contains(&cell)),
+            _ => project.texts_of(ground.stream).iter().any(is_it),
         };
         assert!(found, "no row has {column} {shown:?}");
         return;
