@@ -28,7 +28,7 @@ mod wire;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -147,6 +147,8 @@ pub struct Asked {
     pub status: u16,
     /// What was posted.
     pub body: String,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// A running look-alike; it stops when dropped.

@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -41,6 +42,7 @@ async fn respond(
     ConnectInfo(line): ConnectInfo<Line>,
     request: Request,
 ) -> Response {
+    let came = Instant::now();
     line.order(Order::Send);
     let question = read(request).await;
     let fault = held(&project.faults)
@@ -57,7 +59,7 @@ async fn respond(
                 None => answer,
             }
         });
-        log(&project, &question, answer.status);
+        log(&project, &question, answer.status, came);
         response(&project, &question, answer, fault.as_ref(), &line)
     });
     answered.await.unwrap_or_else(|error| {
@@ -86,12 +88,13 @@ async fn read(request: Request) -> Question {
     }
 }
 
-fn log(project: &Project, question: &Question, status: u16) {
+fn log(project: &Project, question: &Question, status: u16, at: Instant) {
     held(&project.log).push(Asked {
         method: question.method.clone(),
         path_and_query: question.target.clone(),
         status,
         body: question.body.clone(),
+        at,
     });
 }
 

@@ -22,27 +22,18 @@ fn two_runs_together_stay_within_the_quota() {
     let first = limited();
     let second = limited().at_home_of(&first);
 
-    let runs = [first.starts(), second.starts()];
-    let mut seen = Vec::new();
-    let mut watched = [false, false];
-    posthog.until("both runs have read all", |_| {
-        let asked = posthog.asked_about("FROM events").len();
-        seen.resize(asked, Instant::now());
-        for (is_done, project) in watched.iter_mut().zip([&first, &second]) {
-            *is_done |= project.path("report.json").exists();
-        }
-        watched == [true, true]
-    });
-    for run in runs {
+    for run in [first.starts(), second.starts()] {
         run.ends().succeeds();
     }
 
-    assert!(seen.len() > 2 * ALLOWED, "{} requests prove nothing", seen.len());
-    // Half of it: the machine may be slow to notice what was asked.
-    let half_a_second = Duration::from_millis(500);
-    for first in &seen {
-        let within = seen.iter().filter(|at| *at >= first && **at - *first < half_a_second).count();
-        assert!(within <= ALLOWED, "{within} requests within half a second");
+    let came: Vec<Instant> =
+        posthog.asked_about("FROM events").iter().map(|asked| asked.at).collect();
+    assert!(came.len() > 2 * ALLOWED, "{} requests prove nothing", came.len());
+    for first in &came {
+        let window = *first..*first + Duration::from_secs(1);
+        let within = came.iter().filter(|at| window.contains(*at)).count();
+        // Each run may have two on their way from the second before.
+        assert!(within <= ALLOWED + 4, "{within} requests within a second");
     }
     first.holds_exactly(&posthog, "events");
     second.holds_exactly(&posthog, "events");
@@ -50,9 +41,9 @@ fn two_runs_together_stay_within_the_quota() {
 
 /// An "hour" of two seconds in which forty queries are allowed, on both sides.
 const MINIATURE: Limits = Limits::Scaled { faster: 1800, fewer: 60 };
-/// A tenth less on ours: where a machine is busy, requests take unevenly long on their way,
-/// and a hundredth of two seconds is no allowance for that.
-const LIMITS: &str = "limits: { query: [3/60ms, 36/2s], crud: [4/60ms, 72/2s] }";
+/// Less on ours, by what may be on its way: where a machine is busy, requests take unevenly long,
+/// and those reserved in one window come together with those of the next.
+const LIMITS: &str = "limits: { query: [2/60ms, 36/2s], crud: [4/60ms, 72/2s] }";
 const HOURS_BUDGET: usize = 40;
 
 /// A server with limits, and events that take so many "hours" to read.
