@@ -104,6 +104,12 @@ pub struct RunArgs {
     /// Only these columns, or all but -column, whatever the file says.
     #[arg(long, value_delimiter = ',', value_name = "A,B", allow_hyphen_values = true)]
     pub select: Vec<String>,
+    /// Only records that fulfil this, whatever the file says: "event = '$pageview'".
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub filter: Option<String>,
+    /// Read so many rows of each stream at most.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
     /// A variable for ${NAME} in the file; wins over the environment.
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,

@@ -41,6 +41,19 @@ pub struct Wish {
     pub lookback_every: Duration,
     /// What becomes of rows that PostHog no longer has.
     pub delete_missing: Option<DeleteMissing>,
+    /// How many rows are read at most.
+    pub limit: Option<u64>,
+    /// What the target's database runs before and after the rows.
+    pub sql: BesideRows,
+}
+
+/// What a database runs beside the rows that it gets.
+#[derive(Debug, Clone, Default)]
+pub struct BesideRows {
+    /// Before them.
+    pub before: Option<String>,
+    /// After them.
+    pub after: Option<String>,
 }
 
 impl Wish {
@@ -74,6 +87,7 @@ pub fn legs(
     let done = position.open.iter().filter(|open| open.bound == bound).flat_map(|open| &open.done);
     let done: Vec<Leg> = done.copied().collect();
     let legs = match &endpoint.incremental {
+        None if wish.mode == Mode::DefinitionOnly => Vec::new(),
         None => vec![Leg::List { since: since(path, wish, position, bound) }],
         Some(incremental) => ranges(incremental, path, wish, position, bound),
     };
@@ -126,6 +140,7 @@ fn ranges(
         Mode::FullRefresh | Mode::Truncate | Mode::Snapshot => {
             history.map(new).into_iter().collect()
         }
+        Mode::DefinitionOnly => Vec::new(),
         Mode::Backfill => {
             let backfill = |range| Leg::Range { purpose: Purpose::Backfill, range, arrived: None };
             wish.ranges_to(bound).into_iter().map(backfill).collect()
@@ -225,6 +240,8 @@ mod tests {
             lookback: None,
             lookback_every: Duration::from_secs(86_400),
             delete_missing: None,
+            limit: None,
+            sql: BesideRows::default(),
         }
     }
 

@@ -300,7 +300,9 @@ pub fn summary(outcomes: &[Outcome]) -> String {
             format!("{:.1} s", outcome.waited_seconds),
             match (&outcome.failure, outcome.complete_to) {
                 (None, Some(to)) => format!("complete to {}Z", &to.text().as_str()[..19]),
-                _ => "stopped".into(),
+                (None, None) if outcome.mode == Mode::DefinitionOnly.name() => "defined".into(),
+                (None, None) => "ended at the limit".into(),
+                (Some(_), _) => "stopped".into(),
             },
         ]);
     }

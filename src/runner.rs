@@ -35,7 +35,7 @@ pub use drift::Drift;
 pub use preview::{Preview, preview};
 pub use sweep::Wrong;
 pub(crate) use sweep::no_scratch;
-use writer::Writer;
+use writer::{Writer, Written};
 
 /// Batches between reader and writer: enough to overlap them, at a megabyte each.
 const HANDED_OVER: usize = 2;
@@ -131,32 +131,40 @@ async fn replicate_one(
     let meter = Meter::default();
     let result = run_to_the_bound(job, shared, stop, &tally, &meter).await;
     tally.end(result.is_ok());
-    let to = result.as_ref().ok().map(|(_, to)| *to);
-    Outcome::new(name, mode, tally, &meter, begun.elapsed(), to, result.err())
+    let (to, failure) = match result {
+        Ok((_, to)) => (to, None),
+        Err(failure) => (None, Some(failure)),
+    };
+    Outcome::new(name, mode, tally, &meter, begun.elapsed(), to, failure)
 }
 
-/// Runs a stream up to a bound frozen now, after finishing a run that was interrupted.
+/// Runs a stream up to a bound frozen now, after finishing a run that was interrupted. Tells up
+/// to when it is complete; nothing where it ended at the limit of its rows, or read none.
 pub(crate) async fn run_to_the_bound(
     mut job: Job,
     shared: &Shared,
     stop: watch::Receiver<Option<u8>>,
     tally: &Arc<Tally>,
     meter: &Meter,
-) -> Result<(Job, Timestamp), Failure> {
+) -> Result<(Job, Option<Timestamp>), Failure> {
     loop {
         let now = shared.client.server_time().minus(shared.safety_lag);
         let start = job.start(now);
         let bound = start.bound;
         let what = format!("stream `{}`", job.endpoint.stream);
         job = unless_stopped(&stop, &what, job.prepare(start).await)?;
-        job = run_once(job, start, shared, stop.clone(), tally, meter).await?;
+        let written = run_once(job, start, shared, stop.clone(), tally, meter).await?;
+        job = written.job;
+        if written.is_full || job.wish.mode == Mode::DefinitionOnly {
+            return Ok((job, None));
+        }
         if !start.resumes || job.wish.mode != Mode::Incremental {
             // A backfill vouches for its range alone.
             let last = match job.wish.mode {
                 Mode::Backfill => job.wish.ranges_to(bound).last().copied(),
                 _ => None,
             };
-            return Ok((job, last.map_or(bound, |range| range.to)));
+            return Ok((job, Some(last.map_or(bound, |range| range.to))));
         }
     }
 }
@@ -182,6 +190,7 @@ impl Job {
             // Emptied already: what is there is this copy's.
             Mode::Truncate => (Load::Merge, goes_on_copying(false)),
             Mode::Backfill => (Load::Merge, open.is_some_and(|open| self.backfills(open))),
+            Mode::DefinitionOnly => (Load::Merge, false),
             Mode::Incremental | Mode::Snapshot => (Load::Merge, position.copying.is_none()),
         };
         match open.filter(|_| goes_on) {
@@ -206,12 +215,26 @@ impl Job {
 
     fn prepare_blocking(mut self, start: Start) -> Result<Self, TargetError> {
         let Start { load, bound, mut resumes } = start;
+        if let Some(statements) = &self.wish.sql.before {
+            self.target.execute(statements)?;
+        }
         if !self.target.begin(load)? {
             self.target.begin(Load::Replace)?;
             resumes = false;
         }
         crash_point!("a load is begun");
+        if self.wish.mode == Mode::DefinitionOnly {
+            return Ok(self);
+        }
+        let is_snapshot = self.wish.mode == Mode::Snapshot;
         let position = &mut self.checkpoint.position;
+        if is_snapshot {
+            Arc::make_mut(&mut self.endpoint).loaded_at = Some(bound);
+            if !resumes {
+                // What earlier copies have says nothing of this one.
+                position.start_over();
+            }
+        }
         // A copy that was never whole tells nothing of what is in the target.
         if !resumes && (load != Load::Merge || position.copying.is_some()) {
             position.start_over();
@@ -230,7 +253,7 @@ fn fresh_load(mode: Mode) -> Load {
     match mode {
         Mode::FullRefresh => Load::Replace,
         Mode::Truncate => Load::Truncate,
-        Mode::Incremental | Mode::Backfill | Mode::Snapshot => Load::Merge,
+        Mode::Incremental | Mode::Backfill | Mode::Snapshot | Mode::DefinitionOnly => Load::Merge,
     }
 }
 
@@ -251,7 +274,7 @@ async fn run_once(
     mut stop: watch::Receiver<Option<u8>>,
     tally: &Arc<Tally>,
     meter: &Meter,
-) -> Result<Job, Failure> {
+) -> Result<Written, Failure> {
     let (deliver, deliveries) = mpsc::channel(HANDED_OVER);
     let reading = Reading { job: JobView::of(&job), bound: start.bound, shared, meter, tally };
     let what = format!("stream `{}`", job.endpoint.stream);
@@ -265,8 +288,11 @@ async fn run_once(
         read = reading.read(deliver) => read.map_err(|err| Failure::of_fetch(&reading.job.endpoint.stream, &err)),
     };
     // Where both sides failed, the writer's error is the cause: the reader only lost its peer.
-    let job = unless_stopped(&stop, &what, finished(writing.await))?;
-    read.map(|()| job)
+    let written = unless_stopped(&stop, &what, finished(writing.await))?;
+    if written.is_full {
+        return Ok(written);
+    }
+    read.map(|()| written)
 }
 
 /// What is said of something that a signal stopped.
@@ -329,6 +355,9 @@ impl Reading<'_> {
     /// Reads in the first way that is open to us.
     pub(crate) async fn read(&self, out: mpsc::Sender<Delivery>) -> Result<(), FetchError> {
         let JobView { endpoint, wish, position } = &self.job;
+        if wish.mode == Mode::DefinitionOnly {
+            return out.send(Delivery::EndRun).await.map_err(|_| FetchError::Stopped);
+        }
         let mut closed = None;
         let mut paths = plan::paths(endpoint, wish, position, self.bound).into_iter().peekable();
         while let Some(path) = paths.next() {

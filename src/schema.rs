@@ -8,6 +8,8 @@
 //! their types only widen. This module knows no target's types.
 
 use crate::record::city;
+use crate::record::filter::Filter;
+use crate::record::transform::Transform;
 
 /// How the columns begin that targets add for themselves.
 const BOOKKEEPING: &str = "_hogline_";
@@ -183,9 +185,19 @@ pub struct Schema {
     pub typed: Vec<usize>,
     /// The column whose keys get columns of their own, if one does.
     pub flatten: Option<Flatten>,
+    /// Which records are wanted, where not all are.
+    pub filter: Option<Filter>,
+    /// What becomes of values before they are stored.
+    pub transforms: Vec<Transform>,
 }
 
 impl Schema {
+    /// The columns of what is stored: its rows are wanted, changed and flat already.
+    #[must_use]
+    pub fn at_rest(self) -> Self {
+        Self { flatten: None, filter: None, transforms: Vec::new(), ..self }
+    }
+
     /// The index of the column called `name`.
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)

@@ -2,7 +2,7 @@
 
 use crate::cli::CompactArgs;
 use crate::command::run::{self, Options};
-use crate::config::{Connections, Mode, Written};
+use crate::config::{Connections, Written};
 use crate::error::{Exit, Failure};
 use crate::report;
 use crate::runner;
@@ -11,12 +11,7 @@ use crate::runner;
 pub(super) fn compact(args: &CompactArgs) -> Result<Exit, Failure> {
     let here = run::working_folder()?;
     let connections = Connections::load(&here)?;
-    let options = Options {
-        streams: args.streams.clone(),
-        // However it was loaded: what is there is compacted.
-        mode: Some(Mode::Incremental),
-        ..Options::default()
-    };
+    let options = Options { streams: args.streams.clone(), is_looking: true, ..Options::default() };
     let state = run::state_path(&args.replication, args.state.as_deref());
     let written = Written::read(&args.replication)?;
     let plan = run::plan(&written, &connections, &here, &options, &state)?;

@@ -17,11 +17,13 @@ use tokio::sync::watch;
 use crate::cli::{OneTransfer, RunArgs};
 use crate::config::duration::parse_duration;
 use crate::config::{
-    ConfigError, Connections, Environment, Mode, Posthog, Replication, TargetConnection, Written,
+    ConfigError, Connections, Environment, Mode, Posthog, Replication, TargetConnection, Where,
+    Written,
 };
 use crate::cursor::{Interval, Timestamp};
 use crate::error::{Exit, Failure, overall};
 use crate::http::Client;
+use crate::record::filter::Filter;
 use crate::report::{self, Outcome, Tally};
 use crate::runner;
 use crate::spec::registry::Registry;
@@ -41,6 +43,10 @@ pub(super) struct Options {
     pub(super) streams: Vec<String>,
     /// The columns, whatever the file says.
     pub(super) select: Option<Vec<String>>,
+    /// Which records are wanted, whatever the file says.
+    pub(super) filter: Option<Where>,
+    /// How many rows are read of each stream, whatever the file says.
+    pub(super) limit: Option<u64>,
     /// Variables that win over the environment's.
     pub(super) env: Environment,
     /// Of these streams only those that the last run left incomplete.
@@ -49,6 +55,8 @@ pub(super) struct Options {
     pub(super) range: Option<Interval>,
     /// The longest single wait, in place of the connection's.
     pub(super) max_wait: Option<Duration>,
+    /// Whether what was loaded, in whatever mode, is looked at, and nothing loaded.
+    pub(super) is_looking: bool,
     /// Whether the target may lack rows that its checkpoint names: they are to be found out.
     pub(super) may_lack_rows: bool,
 }
@@ -255,11 +263,14 @@ fn options(args: &RunArgs) -> Result<Options, Failure> {
     Ok(Options {
         streams: args.streams.clone(),
         select,
+        filter: args.filter.as_deref().map(filter).transpose()?,
+        limit: args.limit,
         env: variables(&args.env)?,
         only_failed: args.only_failed,
         mode,
         range,
         max_wait,
+        is_looking: false,
         may_lack_rows: false,
     })
 }
@@ -272,6 +283,18 @@ fn variables(pairs: &[String]) -> Result<Environment, Failure> {
     pairs.iter().map(pair).collect::<Option<Environment>>().ok_or_else(|| {
         Failure::usage("--env is not right", "expected NAME=VALUE", "write --env SCHEMA=lake")
     })
+}
+
+fn filter(text: &str) -> Result<Where, Failure> {
+    let path = "--where".to_owned();
+    match Filter::parse(text) {
+        Ok(filter) => Ok(Where { filter, at: None, path }),
+        Err(err) => Err(Failure::usage(
+            "--where is not right",
+            err.to_string(),
+            "write --where \"event = '$pageview' and properties.plan in ('pro', 'team')\"",
+        )),
+    }
 }
 
 fn mode(text: &str) -> Result<Mode, Failure> {

@@ -2,7 +2,7 @@
 
 use crate::cli::{VerifyArgs, VerifyFormat};
 use crate::command::run::{self, Options};
-use crate::config::{Connections, Mode, Written};
+use crate::config::{Connections, Written};
 use crate::error::{Exit, Failure, overall};
 use crate::report;
 use crate::verify::{Ask, Sample, Verified};
@@ -15,8 +15,7 @@ pub(super) async fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     let ask = Ask { range, sample: sample(&args.sample)?, repair: args.repair };
     let options = Options {
         streams: args.streams.clone(),
-        // However it was loaded: what is there is compared.
-        mode: Some(Mode::Incremental),
+        is_looking: true,
         may_lack_rows: true,
         ..Options::default()
     };

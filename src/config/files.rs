@@ -9,8 +9,7 @@ use super::node::Node;
 use super::replication::DeleteMissing;
 
 /// What Sling can say of a target and we cannot.
-pub(super) const SLING_OPTIONS: [&str; 19] = [
-    "add_new_columns",
+pub(super) const SLING_OPTIONS: [&str; 16] = [
     "adjust_column_type",
     "batch_limit",
     "column_casing",
@@ -24,8 +23,6 @@ pub(super) const SLING_OPTIONS: [&str; 19] = [
     "header",
     "ignore_existing",
     "max_decimals",
-    "post_sql",
-    "pre_sql",
     "table_ddl",
     "table_tmp",
     "use_bulk",
@@ -132,6 +129,9 @@ pub(super) struct TargetOptions {
     /// The key to use in place of the registry's.
     pub(super) primary_key: Option<Vec<String>>,
     pub(super) delete_missing: Option<DeleteMissing>,
+    pub(super) add_new_columns: Option<bool>,
+    pub(super) pre_sql: Option<String>,
+    pub(super) post_sql: Option<String>,
     at: Option<(At, String)>,
 }
 
@@ -143,6 +143,9 @@ impl TargetOptions {
             compression: fields.opt_choice("compression", "compression", &Compression::ALL),
             primary_key: table_keys(&mut fields, complaints),
             delete_missing: fields.opt_choice("delete_missing", "choice", &DeleteMissing::ALL),
+            add_new_columns: fields.opt_bool("add_new_columns"),
+            pre_sql: fields.opt_text("pre_sql").map(str::to_owned),
+            post_sql: fields.opt_text("post_sql").map(str::to_owned),
             at: Some((node.at, path.to_owned())),
         };
         fields.refuse(&SLING_OPTIONS, super::replication::refuse_sling);
@@ -158,6 +161,9 @@ impl TargetOptions {
             compression: self.compression.or(defaults.compression),
             primary_key: self.primary_key.or_else(|| defaults.primary_key.clone()),
             delete_missing: self.delete_missing.or(defaults.delete_missing),
+            add_new_columns: self.add_new_columns.or(defaults.add_new_columns),
+            pre_sql: self.pre_sql.or_else(|| defaults.pre_sql.clone()),
+            post_sql: self.post_sql.or_else(|| defaults.post_sql.clone()),
             at: self.at.or_else(|| defaults.at.clone()),
         }
     }

@@ -14,20 +14,23 @@ pub enum Mode {
     Truncate,
     /// What came or changed since the last run.
     Incremental,
-    /// Everything anew, beside the earlier copies. Recognised, not supported yet.
+    /// Everything anew, beside the earlier copies.
     Snapshot,
     /// A range of the update key again.
     Backfill,
+    /// No rows: only the table, with its columns.
+    DefinitionOnly,
 }
 
 impl Mode {
     /// Every mode by its name.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("full-refresh", Self::FullRefresh),
         ("truncate", Self::Truncate),
         ("incremental", Self::Incremental),
         ("snapshot", Self::Snapshot),
         ("backfill", Self::Backfill),
+        ("definition-only", Self::DefinitionOnly),
     ];
 
     /// What the user calls it.
@@ -38,12 +41,8 @@ impl Mode {
             Self::Incremental => "incremental",
             Self::Snapshot => "snapshot",
             Self::Backfill => "backfill",
+            Self::DefinitionOnly => "definition-only",
         }
-    }
-
-    /// Why this mode cannot be had, where it cannot.
-    pub(super) fn refusal(self) -> Option<&'static str> {
-        (self == Self::Snapshot).then_some("mode \"snapshot\" is not supported by hogline yet")
     }
 }
 
@@ -58,11 +57,10 @@ impl FromStr for Mode {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|(name, _)| *name == text);
-        let (_, mode) = found.ok_or_else(|| {
+        found.map(|(_, mode)| *mode).ok_or_else(|| {
             let names = Self::ALL.map(|(name, _)| name);
             format!("unknown mode \"{text}\", {}", suggestion(text, &names))
-        })?;
-        mode.refusal().map_or(Ok(*mode), |refusal| Err(refusal.to_owned()))
+        })
     }
 }
 
@@ -75,12 +73,12 @@ mod tests {
         for (text, expected) in [
             ("full-refresh", Ok(Mode::FullRefresh)),
             ("backfill", Ok(Mode::Backfill)),
-            ("snapshot", Err("mode \"snapshot\" is not supported by hogline yet")),
+            ("snapshot", Ok(Mode::Snapshot)),
             ("full_refresh", Err("unknown mode \"full_refresh\", did you mean \"full-refresh\"?")),
             (
                 "merge",
                 Err("unknown mode \"merge\", \
-                     known: full-refresh, truncate, incremental, snapshot, backfill"),
+                     known: full-refresh, truncate, incremental, snapshot, backfill, definition-only"),
             ),
         ] {
             let mode: Result<Mode, String> = text.parse();

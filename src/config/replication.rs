@@ -17,9 +17,11 @@ use super::files::{FileFormat, TargetOptions};
 use super::mode::Mode;
 use super::node::{Key, Kind, Node};
 use super::source_options::{ReadBy, SourceOptions};
+use super::transforms::{self, DeclaredTransform};
 use super::variables::{Environment, expand_environment, fill_object};
 use super::yaml;
 use crate::cursor::{Interval, Timestamp};
+use crate::record::filter::Filter;
 
 /// Where a stream goes when nothing says otherwise.
 const DEFAULT_OBJECT: &str = "posthog.{stream_name}";
@@ -33,7 +35,7 @@ const DATE_COMES_LAST: &str = "{part_date} comes last, as in posthog.events/{par
 const SLING_ROOT: [&str; 1] = ["hooks"];
 
 /// What Sling can say of a stream and we cannot.
-const SLING_STREAM: [&str; 12] = [
+const SLING_STREAM: [&str; 10] = [
     "change_capture_options",
     "files",
     "hooks",
@@ -44,8 +46,6 @@ const SLING_STREAM: [&str; 12] = [
     "schedule",
     "single",
     "sql",
-    "transforms",
-    "where",
 ];
 
 /// The text of a replication, and what to call the place where it stands.
@@ -132,6 +132,18 @@ pub struct StreamConfig {
     pub page_size: Option<u64>,
     /// In which way it is read.
     pub read: ReadBy,
+    /// How many rows a run reads at most.
+    pub limit: Option<u64>,
+    /// Which records are wanted, where not all are.
+    pub filter: Option<Where>,
+    /// What becomes of values; those of the defaults are for streams that have their columns.
+    pub transforms: Vec<DeclaredTransform>,
+    /// Whether fields that nobody declared become columns.
+    pub adds_columns: bool,
+    /// What the target's database runs before the rows.
+    pub pre_sql: Option<String>,
+    /// What it runs after them.
+    pub post_sql: Option<String>,
     /// How files are written, where that is said.
     pub format: Option<FileFormat>,
     /// The columns asked for, `-column` for one to leave out; empty means all.
@@ -148,6 +160,17 @@ pub struct StreamConfig {
     pub columns: Vec<DeclaredColumn>,
     /// Whether keys become columns.
     pub flatten: Option<Flattening>,
+}
+
+/// Which records are wanted, and where that is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Where {
+    /// What they fulfil.
+    pub filter: Filter,
+    /// Where the file says so; nowhere for the command line.
+    pub at: Option<At>,
+    /// The key that says so.
+    pub path: String,
 }
 
 /// What becomes of rows that PostHog no longer has.
@@ -282,6 +305,8 @@ struct Settings<'n> {
     delete_missing: Option<DeleteMissing>,
     columns: Option<Vec<DeclaredColumn>>,
     flatten: Option<Flattening>,
+    filter: Option<Where>,
+    transforms: Option<Vec<DeclaredTransform>>,
     disabled: Option<bool>,
 }
 
@@ -313,6 +338,8 @@ impl<'n> Settings<'n> {
             delete_missing: fields.opt_choice("delete_missing", "choice", &DeleteMissing::ALL),
             columns: columns::columns(&mut fields, complaints),
             flatten: columns::flatten(&mut fields, complaints),
+            filter: filter(&mut fields),
+            transforms: transforms::transforms(&mut fields, complaints),
             disabled: fields.opt_bool("disabled"),
         };
         let twice = [
@@ -321,9 +348,6 @@ impl<'n> Settings<'n> {
         ];
         for (key, _) in twice.into_iter().filter(|(_, is_twice)| *is_twice) {
             fields.complain(key, "is also said in source_options: once is enough");
-        }
-        if let Some(refusal) = settings.mode.and_then(Mode::refusal) {
-            fields.complain("mode", refusal);
         }
         fields.refuse(&SLING_STREAM, refuse_sling);
         fields.finish();
@@ -348,9 +372,18 @@ impl<'n> Settings<'n> {
             delete_missing: self.delete_missing.or(defaults.delete_missing),
             columns: with_defaults(self.columns, defaults.columns.as_deref()),
             flatten: self.flatten.or_else(|| defaults.flatten.clone()),
+            filter: self.filter.or_else(|| defaults.filter.clone()),
+            transforms: self.transforms.or_else(|| defaults.transforms.clone()),
             disabled: self.disabled.or(defaults.disabled),
         }
     }
+}
+
+/// Reads `where`.
+fn filter(fields: &mut Fields<'_, '_>) -> Option<Where> {
+    let (text, at) = fields.opt_text_at("where")?;
+    let read = Filter::parse(text).map_err(|err| fields.complain("where", err.to_string()));
+    Some(Where { filter: read.ok()?, at: Some(at), path: fields.path_of("where") })
 }
 
 /// The columns of a stream, and those of the defaults that it does not declare itself.
@@ -454,6 +487,10 @@ impl Objects<'_> {
             let (object, by_date) = self.fill(&name, settings.object.as_ref());
             let source = settings.source_options;
             let options = settings.target_options.as_ref();
+            let sql = |of: fn(&TargetOptions) -> &Option<String>| {
+                Some(self.fill_sql(&name, &object, of(options?).as_deref()?))
+            };
+            let (pre_sql, post_sql) = (sql(|all| &all.pre_sql), sql(|all| &all.post_sql));
             if let Some(owner) = owners.insert(object.clone(), name.clone()) {
                 let message = format!("\"{object}\" is already the object of streams.{owner}");
                 self.complaints.add(at, &format!("streams.{name}.object"), message);
@@ -468,6 +505,12 @@ impl Objects<'_> {
                 tags: settings.tags.unwrap_or_default(),
                 range: source.range,
                 page_size: source.page_size,
+                adds_columns: options.is_none_or(|options| options.add_new_columns != Some(false)),
+                pre_sql,
+                post_sql,
+                limit: source.limit,
+                filter: settings.filter,
+                transforms: settings.transforms.unwrap_or_default(),
                 read: source.read.unwrap_or(ReadBy::Auto),
                 select: settings.select.unwrap_or_default(),
                 primary_key: settings
@@ -485,8 +528,8 @@ impl Objects<'_> {
         streams
     }
 
-    /// The object of the stream `name`, and whether it is divided by date.
-    fn fill(&self, name: &str, object: Option<&Object<'_>>) -> (String, bool) {
+    /// The variables of the stream `name`.
+    fn of_stream<'v>(&'v self, name: &'v str) -> Vec<(&'v str, &'v str)> {
         let own = [
             ("stream_name", name),
             ("stream_table", name),
@@ -495,7 +538,19 @@ impl Objects<'_> {
             ("part_date", PART_DATE),
         ];
         let others = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let variables: Vec<(&str, &str)> = own.into_iter().chain(others).collect();
+        own.into_iter().chain(others).collect()
+    }
+
+    /// A statement with its variables filled in; other braces are its own.
+    fn fill_sql(&self, name: &str, object: &str, sql: &str) -> String {
+        let variables = self.of_stream(name).into_iter().chain([("object_name", object)]);
+        variables
+            .fold(sql.to_owned(), |sql, (name, value)| sql.replace(&format!("{{{name}}}"), value))
+    }
+
+    /// The object of the stream `name`, and whether it is divided by date.
+    fn fill(&self, name: &str, object: Option<&Object<'_>>) -> (String, bool) {
+        let variables = self.of_stream(name);
         let text = object.map_or(DEFAULT_OBJECT, |object| object.text);
         let complain = |message: String| {
             if let Some(Object { at, path, .. }) = object {

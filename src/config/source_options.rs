@@ -12,7 +12,7 @@ use crate::cursor::Interval;
 const LARGEST_PAGE: u64 = 50_000;
 
 /// What Sling can say of a source and we cannot.
-pub(super) const SLINGS: [&str; 15] = [
+pub(super) const SLINGS: [&str; 14] = [
     "chunk_count",
     "chunk_expr",
     "chunk_size",
@@ -24,7 +24,6 @@ pub(super) const SLINGS: [&str; 15] = [
     "format",
     "header",
     "jmespath",
-    "limit",
     "null_if",
     "offset",
     "transforms",
@@ -52,6 +51,7 @@ impl ReadBy {
 pub(super) struct SourceOptions {
     pub(super) range: Option<Interval>,
     pub(super) page_size: Option<u64>,
+    pub(super) limit: Option<u64>,
     pub(super) read: Option<ReadBy>,
     pub(super) lookback: Option<Duration>,
     pub(super) flatten: Option<Flattening>,
@@ -64,6 +64,7 @@ impl SourceOptions {
         let options = Self {
             range: range.flatten(),
             page_size: fields.opt_integer("page_size"),
+            limit: fields.opt_integer("limit"),
             read: fields.opt_choice("read", "way of reading", &ReadBy::ALL),
             lookback: fields.opt_duration("lookback"),
             flatten: columns::flatten(&mut fields, complaints),
@@ -76,6 +77,9 @@ impl SourceOptions {
             let message = format!("expected a number from 1 to {LARGEST_PAGE}");
             fields.complain("page_size", message);
         }
+        if options.limit == Some(0) {
+            fields.complain("limit", "expected a number from 1 on");
+        }
         fields.refuse(&SLINGS, super::replication::refuse_sling);
         fields.finish();
         options
@@ -86,6 +90,7 @@ impl SourceOptions {
         Self {
             range: self.range.or(defaults.range),
             page_size: self.page_size.or(defaults.page_size),
+            limit: self.limit.or(defaults.limit),
             read: self.read.or(defaults.read),
             lookback: self.lookback.or(defaults.lookback),
             flatten: self.flatten.or_else(|| defaults.flatten.clone()),

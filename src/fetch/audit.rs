@@ -4,7 +4,7 @@
 //! aggregate finds the days they fell into, and only those are read again, narrowed
 //! to what arrived.
 
-use super::keyset::{DAY, Query};
+use super::keyset::{DAY, Query, where_all};
 use super::{FetchError, Reader};
 use crate::cursor::{Interval, Timestamp};
 use crate::spec::endpoint::Keyset;
@@ -65,13 +65,16 @@ fn arrivals_by_day(keyset: &Keyset, range: Interval, arrived: Interval) -> Query
     let mut query = Query::default();
     let (time, arrival) =
         (keyset.time.clone().unwrap_or_default(), keyset.arrival.clone().unwrap_or_default());
-    let happened = query.within(&time, ("from", "to"), range);
-    let arrived = query.within(&arrival, ("arrived_from", "arrived_to"), arrived);
+    let mut conditions = vec![
+        query.within(&time, ("from", "to"), range),
+        query.within(&arrival, ("arrived_from", "arrived_to"), arrived),
+    ];
+    conditions.extend(keyset.filter());
     query.text = format!(
-        "SELECT {} AS day, count() FROM {} \
-         WHERE {happened} AND {arrived} GROUP BY day ORDER BY day LIMIT 50000",
+        "SELECT {} AS day, count() FROM {} {}GROUP BY day ORDER BY day LIMIT 50000",
         day_of(&time),
-        keyset.from
+        keyset.from,
+        where_all(&conditions)
     );
     query
 }

@@ -51,7 +51,7 @@ fn count_query(keyset: &Keyset, leg: Leg) -> Query {
         within(&keyset.time, ("from", "to"), range),
         within(&keyset.arrival, ("arrived_from", "arrived_to"), arrived),
     ];
-    let conditions: Vec<String> = conditions.into_iter().flatten().collect();
+    let conditions: Vec<String> = conditions.into_iter().flatten().chain(keyset.filter()).collect();
     query.text =
         format!("SELECT toString(count()) FROM {} {}LIMIT 1", keyset.from, where_all(&conditions));
     query

@@ -113,7 +113,7 @@ impl Reader<'_> {
         last: &[String],
     ) -> Result<(), FetchError> {
         let owner = last.first().map_or("", String::as_str);
-        let Some(mut batch) = self.splitter.cut(usize::MAX) else { return Ok(()) };
+        let (_, Some(mut batch)) = self.splitter.cut(usize::MAX) else { return Ok(()) };
         self.fetch_joined(joined, owner).await?;
         joined.fill(&mut batch);
         self.send(Delivery::Rows(batch)).await
@@ -237,7 +237,7 @@ impl<'a> Question<'a> {
 
     fn ask(&self, schema: &Schema) -> Query {
         let mut query = Query::default();
-        let mut conditions = Vec::new();
+        let mut conditions: Vec<String> = self.keyset.filter().into_iter().collect();
         if let (Some(time), Some(window)) = (&self.keyset.time, self.window()) {
             conditions.push(query.within(time, ("from", "to"), window));
         }

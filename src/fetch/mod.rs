@@ -332,7 +332,7 @@ impl<'a> Reader<'a> {
     /// repeats the page in hand and no other. Its rows were written while they came, so
     /// little is left to wait for.
     async fn deliver(&mut self, at: Option<Vec<String>>) -> Result<(), FetchError> {
-        if let Some(batch) = self.splitter.cut(usize::MAX) {
+        if let (_, Some(batch)) = self.splitter.cut(usize::MAX) {
             self.send(Delivery::Rows(batch)).await?;
         }
         self.delivered = true;

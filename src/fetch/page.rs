@@ -101,9 +101,13 @@ impl<W: Watch> Intake for PageIntake<'_, W> {
             return Ok(());
         }
         let ready = self.watch.ready(self.splitter.rows());
-        let Some(batch) = self.splitter.cut(ready) else { return self.bears_waiting() };
+        let (rows, batch) = self.splitter.cut(ready);
+        if rows == 0 {
+            return self.bears_waiting();
+        }
+        self.watch.handed_on(rows);
+        let Some(batch) = batch else { return Ok(()) };
         crash_point!("a batch of an open page");
-        self.watch.handed_on(batch.len());
         self.handed_on = true;
         self.out.send(Delivery::Rows(batch)).await.map_err(|_| Stopped.into())
     }

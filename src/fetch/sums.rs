@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::keyset::{DAY, Query, expression};
+use super::keyset::{DAY, Query, expression, where_all};
 use super::{FetchError, Reader};
 use crate::cursor::{Interval, Timestamp};
 use crate::record::city;
@@ -89,10 +89,12 @@ impl Reader<'_> {
 fn sums_query(keyset: &Keyset, identity: &[String], range: Interval, until: Timestamp) -> Query {
     let mut query = Query::default();
     let time = keyset.time.clone().unwrap_or_default();
-    let mut conditions = query.within(&time, ("from", "to"), range);
+    let mut conditions = vec![query.within(&time, ("from", "to"), range)];
     if let Some(arrival) = &keyset.arrival {
-        conditions += &format!(" AND {arrival} < {}", query.time("until", until));
+        conditions.push(format!("{arrival} < {}", query.time("until", until)));
     }
+    conditions.extend(keyset.filter());
+    let condition = where_all(&conditions);
     let parts: Vec<&str> = identity.iter().map(|column| expression(keyset, column)).collect();
     let text = match parts.as_slice() {
         [one] => (*one).to_owned(),
@@ -104,7 +106,7 @@ fn sums_query(keyset: &Keyset, identity: &[String], range: Interval, until: Time
     query.text = format!(
         "SELECT day, concat(toString(count()), ' ', toString(sum(hash))) AS total FROM \
          (SELECT DISTINCT substring(toString(toTimeZone({time}, 'UTC')), 1, 10) AS day, \
-         cityHash64({text}) AS hash FROM {} WHERE {conditions}) \
+         cityHash64({text}) AS hash FROM {} {condition}) \
          GROUP BY day ORDER BY day LIMIT 50000",
         keyset.from
     );

@@ -9,10 +9,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::record::bytes;
+use crate::record::filter::Filter;
 use crate::record::inside::{Grown, Inside};
 use crate::record::json;
 use crate::record::keys;
 use crate::record::repair::Repairs;
+use crate::record::transform::Transform;
 use crate::record::value::{self, Value};
 use crate::schema::{ColumnType, Origin, Schema};
 
@@ -154,6 +156,48 @@ impl Batch {
             items.sort_unstable();
             let json = serde_json::to_string(&items).unwrap_or_default();
             self.put(row * width + column, &json);
+        }
+    }
+
+    /// Leaves the first `rows` rows; nothing where that are none.
+    pub(crate) fn first(mut self, rows: usize) -> Option<Self> {
+        self.cells.truncate(rows.saturating_mul(self.schema.columns.len()));
+        (!self.cells.is_empty()).then_some(self)
+    }
+
+    /// Leaves the rows that are wanted; nothing where none is.
+    pub(crate) fn wanted_by(mut self, filter: &Filter) -> Option<Self> {
+        let width = self.schema.columns.len();
+        let rows = self.cells.chunks_exact(width).map(|cells| Row { batch: &self, cells });
+        let wanted: Vec<bool> = rows.map(|row| filter.wants(&row, &self.schema)).collect();
+        let mut cells = std::mem::take(&mut self.cells).into_iter();
+        for is_wanted in wanted {
+            let row = cells.by_ref().take(width);
+            match is_wanted {
+                true => self.cells.extend(row),
+                false => row.for_each(drop),
+            }
+        }
+        (!self.cells.is_empty()).then_some(self)
+    }
+
+    /// Changes values that are not to be stored as they came.
+    pub(crate) fn transform(&mut self, transforms: &[Transform]) {
+        let width = self.schema.columns.len();
+        for transform in transforms {
+            for row in 0..self.len() {
+                let at = row * width + transform.column;
+                let Cell { start, len, form } = self.cells[at];
+                let raw = &self.text[start as usize..(start + len) as usize];
+                let json = match (form, value::string_content(raw)) {
+                    (Form::Absent, _) => continue,
+                    (Form::JsonInText, Some(content)) => value::unescape(content).0,
+                    _ => Cow::Borrowed(raw),
+                };
+                if let Some(changed) = transform.apply(&json) {
+                    self.put(at, &changed);
+                }
+            }
         }
     }
 

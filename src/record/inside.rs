@@ -189,6 +189,29 @@ impl Wanted {
     }
 }
 
+/// Where the values stand that these keys lead to, in their order.
+pub(crate) fn places(json: &str, keys: &[String]) -> Vec<(usize, usize)> {
+    let mut places = vec![(0, json.len())];
+    for key in keys {
+        let mut below = Vec::new();
+        for (begin, end) in places {
+            let inner = &json[begin..end];
+            let mut look = |name: &str, (from, to): (usize, usize)| {
+                if name == key {
+                    below.push((begin + from, begin + to));
+                }
+            };
+            match inner.as_bytes().first() {
+                Some(b'{') => members(inner, &mut look),
+                Some(b'[') => items(inner, &mut |nth, place| look(&nth.to_string(), place)),
+                _ => {}
+            }
+        }
+        places = below;
+    }
+    places
+}
+
 /// Shows the members of an object: the key, and where the value stands.
 fn members(json: &str, each: &mut dyn FnMut(&str, (usize, usize))) {
     let bytes = json.as_bytes();

@@ -8,6 +8,7 @@
 pub mod batch;
 pub(crate) mod bytes;
 pub(crate) mod city;
+pub mod filter;
 pub(crate) mod inside;
 pub(crate) mod json;
 pub mod keys;
@@ -15,4 +16,5 @@ pub mod repair;
 pub(crate) mod scan;
 pub mod split;
 pub(crate) mod storable;
+pub mod transform;
 pub mod value;

@@ -274,17 +274,26 @@ impl Splitter {
         }
     }
 
-    /// Cuts the first `rows` rows off as a batch; nothing where that are none.
-    pub fn cut(&mut self, rows: usize) -> Option<Batch> {
+    /// Cuts the first `rows` rows off; tells how many that were, and gives those that are
+    /// wanted as a batch.
+    pub fn cut(&mut self, rows: usize) -> (usize, Option<Batch>) {
         let rows = rows.min(self.row_ends.len());
+        (rows, self.cut_off(rows))
+    }
+
+    fn cut_off(&mut self, rows: usize) -> Option<Batch> {
         let end = *self.row_ends.get(rows.checked_sub(1)?)?;
         let bytes = cut_off(&mut self.bytes, end);
         let cells = cut_off(&mut self.cells, rows * self.schema.columns.len());
         self.shift(end, rows);
         let mut batch = Batch::new(Arc::clone(&self.schema), bytes, cells)?;
+        if let Some(filter) = &self.schema.filter {
+            batch = batch.wanted_by(filter)?;
+        }
         for column in self.sorted.iter().filter_map(|name| self.schema.index_of(name)) {
             batch.sort_lists(column);
         }
+        batch.transform(&self.schema.transforms);
         self.look_inside(&mut batch);
         Some(batch)
     }
@@ -399,7 +408,7 @@ impl Batch {
         let mut splitter = Splitter::new(Layout::Rows("results".into()), placement, schema);
         splitter.feed(answer.as_bytes(), &mut |_| Verdict::Keep)?;
         splitter.finish()?;
-        Ok(splitter.cut(usize::MAX))
+        Ok(splitter.cut(usize::MAX).1)
     }
 }
 

@@ -137,6 +137,8 @@ impl Model {
             lookback: step.lookback,
             lookback_every: DAY,
             delete_missing: None,
+            limit: None,
+            sql: Default::default(),
         };
         let position = self.shelf.lock().unwrap().position.clone();
         let key = stream_key("", "", &self.endpoint, String::new());

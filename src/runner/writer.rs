@@ -33,6 +33,16 @@ pub(super) struct Writer {
     last_key: Option<String>,
     bound: Timestamp,
     sweep: Option<Sweep>,
+    /// Rows of the open page.
+    page_rows: u64,
+}
+
+/// What a writer came to.
+pub(super) struct Written {
+    /// The job as it then stands.
+    pub(super) job: Job,
+    /// Whether it took as many rows as it may, and the run ends there.
+    pub(super) is_full: bool,
 }
 
 impl Writer {
@@ -42,29 +52,39 @@ impl Writer {
         state: Arc<StateStore>,
         tally: Arc<Tally>,
     ) -> Result<Self, TargetError> {
-        // What an interrupted run met is not known.
-        let sweep = if start.resumes { None } else { Sweep::of(&job)? };
+        // What an interrupted run met is not known, and a limited one does not meet all.
+        let meets_all = !start.resumes && job.wish.limit.is_none();
+        let sweep = if meets_all { Sweep::of(&job)? } else { None };
         let bound = start.bound;
-        Ok(Self { job, state, tally, late: false, last_key: None, bound, sweep })
+        Ok(Self { job, state, tally, late: false, last_key: None, bound, sweep, page_rows: 0 })
     }
 
-    /// Writes until the channel closes, and gives the job back as it then stands.
+    /// Writes until the channel closes or enough is written.
     pub(super) fn write(
         mut self,
         mut deliveries: mpsc::Receiver<Delivery>,
-    ) -> Result<Job, Failure> {
+    ) -> Result<Written, Failure> {
         while let Some(delivery) = deliveries.blocking_recv() {
             let last = matches!(delivery, Delivery::EndRun);
-            self.take(delivery)?;
-            if last {
-                return Ok(self.job);
+            let is_full = self.take(delivery)? && !last;
+            if is_full {
+                self.end_short()?;
+            }
+            if last || is_full {
+                return Ok(Written { job: self.job, is_full });
             }
         }
         self.target(|job| job.target.abandon())?;
-        Ok(self.job)
+        Ok(Written { job: self.job, is_full: false })
     }
 
-    fn take(&mut self, delivery: Delivery) -> Result<(), Failure> {
+    /// How many rows may still be taken.
+    fn room(&self) -> Option<u64> {
+        self.job.wish.limit.map(|limit| limit.saturating_sub(self.page_rows))
+    }
+
+    /// Takes a delivery; true where no more is wanted.
+    fn take(&mut self, delivery: Delivery) -> Result<bool, Failure> {
         let position = &mut self.job.checkpoint.position;
         match delivery {
             Delivery::Begin { leg, path } => {
@@ -74,14 +94,14 @@ impl Writer {
                 }
                 position.path = Some(path);
                 position.begin(leg);
-                Ok(())
             }
-            Delivery::Rows(batch) => self.rows(&batch),
+            Delivery::Rows(batch) => return self.rows_within(batch),
             Delivery::Abandon => {
                 self.last_key = None;
+                self.page_rows = 0;
                 self.tally.void_page();
                 self.target(|job| job.target.abandon())?;
-                self.forget_page()
+                self.forget_page()?;
             }
             Delivery::Page { at, committed } => {
                 position.reach(at);
@@ -89,14 +109,40 @@ impl Writer {
                 self.commit()?;
                 // A reader that was stopped meanwhile need not hear of it.
                 committed.send(()).unwrap_or_default();
-                Ok(())
+                return Ok(self.room() == Some(0));
             }
             Delivery::EndLeg { requests } => {
                 position.complete_leg(requests);
-                self.commit()
+                self.commit()?;
             }
-            Delivery::EndRun => self.end_run(),
+            Delivery::EndRun => self.end_run()?,
         }
+        Ok(false)
+    }
+
+    /// Takes as many rows of a batch as may be taken; true where some were left.
+    fn rows_within(&mut self, batch: Batch) -> Result<bool, Failure> {
+        let all = batch.len() as u64;
+        let taken = self.room().unwrap_or(all).min(all);
+        if let Some(batch) = batch.first(usize::try_from(taken).unwrap_or(usize::MAX)) {
+            self.rows(&batch)?;
+        }
+        self.page_rows += taken;
+        Ok(taken < all)
+    }
+
+    /// Ends a run that took as many rows as it may: the open page counts, and where the walk
+    /// stands says nothing of it, so that the next run reads it again.
+    fn end_short(&mut self) -> Result<(), Failure> {
+        self.commit()?;
+        if matches!(self.job.wish.mode, Mode::FullRefresh | Mode::Truncate) {
+            // A sample: nothing is vouched for.
+            self.job.checkpoint.position.start_over();
+            self.stamp();
+            self.target(|job| job.target.publish(&job.checkpoint))?;
+            self.follow()?;
+        }
+        self.run_sql_after()
     }
 
     fn rows(&mut self, batch: &Batch) -> Result<(), Failure> {
@@ -125,6 +171,8 @@ impl Writer {
         self.target(|job| job.target.commit(&job.checkpoint))?;
         crash_point!("between COMMIT and state");
         self.tally.commit_page();
+        self.job.wish.limit = self.room();
+        self.page_rows = 0;
         self.keep_page()?;
         self.follow()
     }
@@ -150,6 +198,7 @@ impl Writer {
         let lookback = incremental.and_then(|order| order.lookback(self.job.wish.lookback));
         let position = &mut self.job.checkpoint.position;
         match self.job.wish.mode {
+            Mode::DefinitionOnly => {}
             Mode::Backfill => position.complete_backfill(),
             _ => position.complete_run(lookback),
         }
@@ -157,7 +206,18 @@ impl Writer {
         self.stamp();
         self.target(|job| job.target.publish(&job.checkpoint))?;
         crash_point!("between the last COMMIT and state");
-        self.follow()
+        self.follow()?;
+        self.run_sql_after()
+    }
+
+    /// Runs what the user wants after the rows, which are in whatever becomes of it.
+    fn run_sql_after(&mut self) -> Result<(), Failure> {
+        let Some(statements) = self.job.wish.sql.after.clone() else { return Ok(()) };
+        let executed = self.target(|job| job.target.execute(&statements));
+        executed.map_err(|failure| Failure {
+            what: format!("post_sql of stream `{}` failed; its rows are in", self.stream()),
+            ..failure
+        })
     }
 
     /// Takes out what PostHog no longer has, where that is wanted and proven.

@@ -7,7 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cursor::Timestamp;
+use crate::record::filter::{Filter, Pushed};
 use crate::record::split::{Layout, Placement};
+use crate::record::transform::{Step, Transform};
 use crate::schema::{Column, ColumnType, Flatten, Foreseen, Origin, Schema};
 
 /// One stream.
@@ -41,6 +44,12 @@ pub struct Endpoint {
     pub flatten: Option<String>,
     /// How that is wanted, where it is.
     pub flattening: Option<Flatten>,
+    /// When the copy in hand was made, of streams that keep the earlier ones beside it.
+    pub loaded_at: Option<Timestamp>,
+    /// Which records are wanted, where not all are.
+    pub filter: Option<Filter>,
+    /// What becomes of values: column, keys inside of it, steps.
+    pub transforms: Vec<(String, Vec<String>, Vec<Step>)>,
     /// The ways to read it, the preferred one first.
     pub read: Vec<ReadPath>,
 }
@@ -52,6 +61,8 @@ pub enum ColumnSpec {
     Field(ColumnType),
     /// The UTC day of another column.
     DayOf(String),
+    /// When the copy was made that the row belongs to.
+    LoadedAt,
     /// A value inside a column that holds JSON.
     Inside {
         /// The column.
@@ -69,6 +80,7 @@ impl ColumnSpec {
         match self {
             Self::Field(kind) | Self::Inside { kind, .. } => kind.name(),
             Self::DayOf(_) => ColumnType::Date.name(),
+            Self::LoadedAt => ColumnType::Timestamp.name(),
         }
     }
 
@@ -76,6 +88,7 @@ impl ColumnSpec {
         match self {
             Self::Field(kind) | Self::Inside { kind, .. } => *kind,
             Self::DayOf(_) => ColumnType::Date,
+            Self::LoadedAt => ColumnType::Timestamp,
         }
     }
 }
@@ -234,6 +247,8 @@ pub struct Keyset {
     pub join: Option<Join>,
     /// How to read wide ranges in the order of the store.
     pub chunks: Option<Chunks>,
+    /// What of the filter the store is asked.
+    pub pushed: Option<Pushed>,
 }
 
 impl Keyset {
@@ -241,6 +256,11 @@ impl Keyset {
     pub fn expression(&self, column: &str) -> &str {
         let mut all = self.key.iter().chain(&self.select);
         all.find(|(name, _)| name == column).map_or("", |(_, expression)| expression)
+    }
+
+    /// The condition that every question has, where there is one.
+    pub fn filter(&self) -> Option<String> {
+        self.pushed.as_ref().map(|pushed| format!("({})", pushed.condition))
     }
 }
 
@@ -313,7 +333,12 @@ impl Endpoint {
             |names: &[String]| names.iter().filter_map(|name| schema.index_of(name)).collect();
         let (primary_key, newest_by) = (indices(&self.primary_key), indices(&self.newest_by));
         let typed = indices(&self.typed);
-        Schema { primary_key, newest_by, typed, ..schema }
+        let transforms = self.transforms.iter().filter_map(|(column, keys, steps)| {
+            let (keys, steps) = (keys.clone(), steps.clone());
+            Some(Transform { column: schema.index_of(column)?, keys, steps })
+        });
+        let (transforms, filter) = (transforms.collect(), self.filter.clone());
+        Schema { primary_key, newest_by, typed, transforms, filter, ..schema }
     }
 
     /// Whether the stream cannot be read or kept apart without a column.
@@ -333,6 +358,9 @@ impl Endpoint {
             let origin = match spec {
                 ColumnSpec::Field(_) => continue,
                 ColumnSpec::DayOf(other) => of(other).map(Origin::DayOf),
+                ColumnSpec::LoadedAt => {
+                    self.loaded_at.map(|at| Origin::Constant(format!("\"{at}\"")))
+                }
                 ColumnSpec::Inside { column, path, .. } => of(column)
                     .filter(|&column| schema.columns[column].is_known())
                     .map(|column| Origin::Inside { column, path: path.clone() }),

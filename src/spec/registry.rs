@@ -146,6 +146,9 @@ fn endpoint(mut fields: Fields<'_, '_>, complaints: &Complaints) -> Endpoint {
         typed: Vec::new(),
         flatten: fields.opt_text("flatten").map(str::to_owned),
         flattening: None,
+        loaded_at: None,
+        filter: None,
+        transforms: Vec::new(),
         read: Vec::new(),
         quota,
     };

@@ -343,6 +343,18 @@ pub trait Target: Send {
         at: Timestamp,
     ) -> Result<(), TargetError>;
 
+    /// Runs the user's own statements, outside of any page.
+    ///
+    /// # Errors
+    /// What the database says, or that it is none.
+    fn execute(&mut self, _statements: &str) -> Result<(), TargetError> {
+        Err(TargetError {
+            target: "the files".into(),
+            cause: "files run no statements".into(),
+            hint: "leave pre_sql and post_sql out".into(),
+        })
+    }
+
     /// Merges files so that each key stands once, in the layout that is wanted now; the
     /// checkpoint stays. Nothing where a target keeps each key once anyway.
     ///

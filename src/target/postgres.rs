@@ -405,6 +405,12 @@ impl Target for PostgresTarget {
         self.told(removed)
     }
 
+    fn execute(&mut self, statements: &str) -> Result<(), TargetError> {
+        let executed = self.ask(async |client, _| Ok(client.batch_execute(statements).await?));
+        self.rest();
+        self.told(executed)
+    }
+
     fn publish(&mut self, checkpoint: &Checkpoint) -> Result<(), TargetError> {
         let mut swapped = self.open_page();
         if swapped.is_ok() && self.is_copying() {

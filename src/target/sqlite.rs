@@ -441,6 +441,12 @@ impl Target for SqliteTarget {
         Ok(())
     }
 
+    fn execute(&mut self, statements: &str) -> Result<(), TargetError> {
+        self.connect()?;
+        let _turn = queue::wait(&self.path);
+        self.told(self.db()?.execute_batch(statements))
+    }
+
     fn publish(&mut self, checkpoint: &Checkpoint) -> Result<(), TargetError> {
         self.open_page()?;
         if self.is_copying() {

@@ -213,6 +213,10 @@ fn summing(endpoint: &Endpoint) -> Option<Summing> {
         _ => None,
     });
     let (path, keyset) = way.filter(|_| !identity.is_empty() && identity.iter().all(is_text))?;
+    let is_exact = keyset.pushed.as_ref().is_some_and(|pushed| pushed.is_exact);
+    if endpoint.filter.is_some() && !is_exact {
+        return None;
+    }
     Some(Summing { path: path.clone(), keyset: (**keyset).clone(), identity })
 }
 

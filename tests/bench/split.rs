@@ -49,7 +49,7 @@ pub(crate) fn ours(answer: &[u8], is_sql: bool) -> Speed {
         let mut rows = 0;
         for piece in answer.chunks(16 << 10) {
             splitter.feed(piece, &mut |_| Verdict::Keep).unwrap();
-            rows += splitter.cut(usize::MAX).map_or(0, |batch| batch.len());
+            rows += splitter.cut(usize::MAX).1.map_or(0, |batch| batch.len());
         }
         rows
     })

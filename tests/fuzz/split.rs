@@ -59,7 +59,7 @@ fn split(answer: &[u8], size: usize, in_places: bool) -> Option<Rows> {
     let mut rows = Rows::new();
     for piece in answer.chunks(size) {
         splitter.feed(piece, &mut |_| Verdict::Keep).ok()?;
-        while let Some(batch) = splitter.cut(2) {
+        while let (_, Some(batch)) = splitter.cut(2) {
             rows.extend(fields(&batch));
         }
     }

@@ -245,6 +245,25 @@ fn a_new_field_becomes_a_column_of_the_declared_type_and_is_logged() {
 }
 
 #[test]
+fn fields_that_nobody_declared_may_be_left_out() {
+    let posthog = PostHog::start();
+    let proxy = Proxy::before(&posthog);
+    let cohorts = "cohorts: { target_options: { add_new_columns: false } }";
+    let project = Project::full_refresh(&posthog, &[cohorts]).through(&proxy);
+    proxy.strikes_on(
+        is_list_of_cohorts,
+        0,
+        &replacing(r#""is_static":"#, r#""mood":"good","is_static":"#),
+    );
+
+    project.run().succeeds();
+
+    assert!(columns_of(&project, "cohorts").is_empty());
+    let count = "SELECT count(*) FROM posthog_cohorts WHERE is_static IS NOT NULL";
+    assert_eq!(project.copy().tells::<i64>(count), posthog.count("cohorts"));
+}
+
+#[test]
 fn a_type_only_widens_and_the_log_says_when() {
     let posthog = PostHog::start();
     let proxy = Proxy::before(&posthog);

@@ -28,5 +28,6 @@ mod secrets;
 mod state;
 mod support;
 mod verify;
+mod wanted;
 mod weather;
 mod wide;

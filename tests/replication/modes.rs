@@ -385,3 +385,114 @@ fn a_dry_run_tells_what_would_be_done_and_does_none_of_it() {
     assert_eq!(std::fs::read(project.path("state/hogline.db")).unwrap(), before);
     project.holds_exactly(&posthog, "events");
 }
+
+#[test]
+fn a_snapshot_stands_beside_the_earlier_ones() {
+    let posthog = PostHog::start();
+    let streams = ["cohorts", "events", "persons"];
+    let project = Project::in_mode(&posthog, "snapshot", &streams);
+    let copies = |table: &str| {
+        let count = format!(
+            "SELECT count(*) || '' FROM posthog_{table} \
+             GROUP BY _sling_loaded_at ORDER BY _sling_loaded_at"
+        );
+        project.copy().lines(&count)
+    };
+    project.run().succeeds();
+    let first = streams.map(copies);
+    posthog.edits("cohorts", 3);
+    posthog.receives_events(10, MINUTE);
+    posthog.later(MINUTE);
+
+    project.run().succeeds();
+
+    for (table, first) in streams.into_iter().zip(first) {
+        let both = copies(table);
+        assert_eq!((both.len(), &both[0]), (2, &first[0]), "{table}: {both:?}");
+        assert_eq!(both[1], posthog.count(table).to_string(), "{table}");
+    }
+    project.verifies(&[]).succeeds().says("nothing: its mode is snapshot");
+}
+
+#[test]
+fn a_snapshot_that_was_killed_goes_on_as_the_same_snapshot() {
+    let posthog = PostHog::playing(|options| options.sql_cap = 200);
+    let project = Project::in_mode(&posthog, "snapshot", &["events"]);
+    assert!(project.steered("KILL:3:before COMMIT", &[]).was_killed());
+    let in_part = project.copy().lines("SELECT count(*) || '' FROM posthog_events");
+    posthog.later(MINUTE);
+
+    project.run().succeeds();
+
+    let copies =
+        project.copy().lines("SELECT count(*) || '' FROM posthog_events GROUP BY _sling_loaded_at");
+    assert_ne!(in_part, copies);
+    assert_eq!(copies, [posthog.count("events").to_string()]);
+}
+
+#[test]
+fn a_definition_is_a_table_without_rows() {
+    let posthog = PostHog::start();
+    let project = Project::in_mode(&posthog, "definition-only", &["events", "cohorts"]);
+
+    project.run().succeeds().says("defined");
+
+    let columns = |table: &str| {
+        let list = format!("SELECT group_concat(name) FROM pragma_table_info('posthog_{table}')");
+        project.copy().lines(&list).remove(0)
+    };
+    assert!(columns("events").contains("event_date"), "{}", columns("events"));
+    assert!(columns("cohorts").contains("is_static"), "{}", columns("cohorts"));
+    assert_eq!(posthog.asked_about("FROM events").len(), 0);
+    let count = |table: &str| {
+        project.copy().lines(&format!("SELECT count(*) || '' FROM posthog_{table}")).remove(0)
+    };
+    assert_eq!((count("events").as_str(), count("cohorts").as_str()), ("0", "0"));
+    // What was loaded stays, and so does the place where the next run goes on.
+    project.now_replicates("incremental", &["events", "cohorts"]);
+    project.run().succeeds();
+    project.run_with(&["--mode", "definition-only"]).succeeds();
+    let told = project.run().succeeds();
+    assert_eq!(told.rows_of("events")[..2], [0, 0], "{told}");
+    project.holds_exactly(&posthog, "events");
+}
+
+#[test]
+fn a_database_runs_what_the_user_wants_around_the_rows() {
+    let posthog = PostHog::start();
+    let yaml = "source: POSTHOG\ntarget: sqlite://posthog.db\n\
+        defaults: { object: \"posthog.{stream_name}\", target_options: { pre_sql: \
+        \"CREATE TABLE IF NOT EXISTS log (stream, what); INSERT INTO log VALUES ('{stream_name}', 'begins')\", \
+        post_sql: \"INSERT INTO log SELECT '{object_name}', count(*) || ' rows' FROM \
+        posthog_{stream_name}\" } }\nstreams: { cohorts: , actions: { target_options: { post_sql: nonsense } } }\n";
+    let project = Project::of(&posthog, yaml);
+
+    project.run().exits(3).says("post_sql of stream `actions` failed; its rows are in");
+
+    let log = project.copy().lines("SELECT stream || ' ' || what FROM log ORDER BY stream, what");
+    let cohorts = posthog.count("cohorts");
+    assert_eq!(
+        log,
+        ["actions begins", "cohorts begins", &format!("posthog.cohorts {cohorts} rows")]
+    );
+    project.holds_exactly(&posthog, "actions");
+    Project::of(&posthog, yaml).into_files().run().exits(2).says("pre_sql is for databases");
+}
+
+#[test]
+fn compacting_keeps_every_snapshot() {
+    let posthog = PostHog::start();
+    let project = Project::in_mode(&posthog, "snapshot", &["cohorts", "events"]).into_files();
+    for _ in 0..2 {
+        project.run().succeeds();
+        posthog.edits("cohorts", 3);
+        posthog.later(MINUTE);
+    }
+
+    project.compacts().succeeds();
+
+    for stream in ["cohorts", "events"] {
+        let rows = i64::try_from(project.texts_of(stream).len()).unwrap();
+        assert_eq!(rows, 2 * posthog.count(stream), "{stream}");
+    }
+}

@@ -30,6 +30,8 @@ pub(super) fn shape(
         config.columns.iter().filter(|column| shaping.declare(column)).map(|c| &*c.name).collect();
     shaping.recall(log);
     shaping.check_select(config, wish);
+    shaping.transform(config);
+    shaping.filter(config, wish);
     let complaints = shaping.complaints;
     if !complaints.is_empty() {
         let file = replication.file.display().to_string();
@@ -219,6 +221,126 @@ impl Shaping<'_> {
         if !wish.wants_all() {
             wish.select.extend(derived);
         }
+    }
+
+    /// Changes values, where that is wanted.
+    fn transform(&mut self, config: &StreamConfig) {
+        for declared in &config.transforms {
+            let steps = &declared.steps;
+            let Some(place) = &declared.place else {
+                let is_text = |(name, spec): &&(String, ColumnSpec)| {
+                    *spec == ColumnSpec::Field(ColumnType::Text) && !self.is_read_by(name)
+                };
+                let texts = self.endpoint.columns.iter().filter(is_text);
+                let all: Vec<_> =
+                    texts.map(|(name, _)| (name.clone(), Vec::new(), steps.clone())).collect();
+                self.endpoint.transforms.extend(all);
+                continue;
+            };
+            let (column, keys) =
+                place.split_first().map_or(("", &[][..]), |(column, keys)| (column.as_str(), keys));
+            match self.may_change(column, keys) {
+                Ok(()) => {
+                    let transform = (column.to_owned(), keys.to_vec(), steps.clone());
+                    self.endpoint.transforms.push(transform);
+                }
+                Err(_) if declared.path.starts_with("defaults") => {}
+                Err(message) => {
+                    let (at, path) = (Some(declared.at), declared.path.clone());
+                    self.complaints.push(Complaint { at, path, message });
+                }
+            }
+        }
+    }
+
+    /// Whether values of a column, or inside of it, can be changed.
+    fn may_change(&self, column: &str, keys: &[String]) -> Result<(), String> {
+        let stream = &self.endpoint.stream;
+        let spec = self.spec(column)?;
+        if self.is_read_by(column) || matches!(spec, ColumnSpec::DayOf(_) | ColumnSpec::LoadedAt) {
+            return Err(format!(
+                "\"{column}\" of stream {stream} stays as it is: rows are read or kept apart by it"
+            ));
+        }
+        if self.is_joined(column) {
+            return Err(format!(
+                "\"{column}\" of stream {stream} is put together from another table and stays as \
+                 it is; leave it out with select"
+            ));
+        }
+        match (spec, keys) {
+            (ColumnSpec::Inside { column: of, path, .. }, _) => {
+                Err(format!("is taken out of {of}: write {of}.{}", path.join(".")))
+            }
+            (ColumnSpec::Field(ColumnType::Text), []) => Ok(()),
+            (ColumnSpec::Field(ColumnType::Json), [_, ..]) => Ok(()),
+            (ColumnSpec::Field(ColumnType::Json), []) => Err(format!(
+                "\"{column}\" is JSON: name a value inside of it, as {column}.email, or leave it \
+                 out with select"
+            )),
+            (spec, _) => Err(format!("\"{column}\" is {}: only texts can be changed", spec.name())),
+        }
+    }
+
+    /// Leaves the records that are wanted, and asks the stores for as few others as can be.
+    fn filter(&mut self, config: &StreamConfig, wish: &Wish) {
+        let Some(wanted) = &config.filter else { return };
+        let mut filter = wanted.filter.clone();
+        if let Err(message) = filter.bind(&|column| self.comparable(column, wish)) {
+            let (at, path) = (wanted.at, wanted.path.clone());
+            self.complaints.push(Complaint { at, path, message });
+            return;
+        }
+        for way in &mut self.endpoint.read {
+            let Paging::Keyset(keyset) = &mut way.paging else { continue };
+            // These are never null, and come from the store as they are compared there.
+            let key = keyset.key.clone();
+            let expression_of = |column: &str| {
+                key.iter().find(|(name, _)| name == column).map(|(_, by)| by.as_str())
+            };
+            keyset.pushed = filter.sql(&expression_of);
+        }
+        self.endpoint.filter = Some(filter);
+    }
+
+    /// The type of a column that records can be chosen by.
+    fn comparable(&self, column: &str, wish: &Wish) -> Result<ColumnType, String> {
+        let (endpoint, spec) = (&*self.endpoint, self.spec(column)?);
+        if self.is_joined(column) {
+            return Err(format!("\"{column}\" is put together from another table"));
+        }
+        if !wish.wants(column) && !self.is_read_by(column) {
+            return Err(format!("needs \"{column}\", which select leaves out"));
+        }
+        let field = match spec {
+            ColumnSpec::DayOf(of) => of,
+            ColumnSpec::Inside { column: of, path, .. } => {
+                let place = path.join(".");
+                return Err(format!("\"{column}\" is taken out of {of}: write {of}.{place}"));
+            }
+            ColumnSpec::Field(_) | ColumnSpec::LoadedAt => column,
+        };
+        if let Some(way) = endpoint.read.iter().find(|way| !way.knows(field)) {
+            let other = if way.is_sql() { "rest" } else { "sql" };
+            return Err(format!(
+                "\"{column}\" is not known where the stream is read by {}: add source_options: \
+                 {{ read: {other} }}",
+                way.name
+            ));
+        }
+        Ok(match spec {
+            ColumnSpec::Field(kind) => *kind,
+            _ => ColumnType::Date,
+        })
+    }
+
+    /// What a column is.
+    fn spec(&self, column: &str) -> Result<&ColumnSpec, String> {
+        let found = self.endpoint.columns.iter().find(|(name, _)| name == column);
+        found.map(|(_, spec)| spec).ok_or_else(|| {
+            let told = suggestion(column, &self.names());
+            format!("stream {} has no column \"{column}\", {told}", self.endpoint.stream)
+        })
     }
 
     fn names(&self) -> Vec<&str> {

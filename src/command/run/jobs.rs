@@ -9,13 +9,16 @@ use crate::checkpoint::{Checkpoint, StreamKey};
 use crate::config::{Mode, Posthog, ReadBy, Replication, StreamConfig, TargetConnection};
 use crate::cursor::{Position, Timestamp};
 use crate::error::{Exit, Failure};
-use crate::plan::Wish;
+use crate::plan::{BesideRows, Wish};
 use crate::runner::{Drift, Job, stream_key};
 use crate::schema::{Schema, flattened_prefix};
-use crate::spec::endpoint::{Endpoint, ReadPath};
+use crate::spec::endpoint::{ColumnSpec, Endpoint, ReadPath};
 use crate::state::store::{StateError, StateFault, StateStore};
 use crate::state::{Agreement, compare};
 use crate::target::{self, Layout, Opening, Place, Recall};
+
+/// The column that says which copy a row belongs to: Sling's name for it.
+const LOADED_AT: &str = "_sling_loaded_at";
 
 /// History that is read where nobody says how much: PostHog's longest range of one request.
 const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -31,12 +34,17 @@ pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
     for config in streams {
         let Some(endpoint) = registry.find(&config.name) else { continue };
         let select = options.select.as_ref().unwrap_or(&config.select).clone();
-        let config = &StreamConfig { select, ..config.clone() };
+        let filter = options.filter.as_ref().or(config.filter.as_ref()).cloned();
+        let limit = options.limit.or(config.limit);
+        let config = &StreamConfig { select, filter, limit, ..config.clone() };
         let mut wish = wish(config, endpoint, options, source, *begun)?;
         let mut endpoint = Arc::clone(endpoint);
         choose_ways(&mut endpoint, config)?;
         if let Some(key) = &config.primary_key {
             Arc::make_mut(&mut endpoint).primary_key.clone_from(key);
+        }
+        if wish.mode == Mode::Snapshot {
+            keep_copies(Arc::make_mut(&mut endpoint));
         }
         let object = format!("{label}#{}", target::name_in(&place, &config.object));
         let key = stream_key(&source.origin, &source.project_id, &endpoint, object);
@@ -55,6 +63,12 @@ pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
     Ok(jobs)
 }
 
+/// Makes every copy's rows their own.
+fn keep_copies(endpoint: &mut Endpoint) {
+    endpoint.columns.push((LOADED_AT.to_owned(), ColumnSpec::LoadedAt));
+    endpoint.primary_key.push(LOADED_AT.to_owned());
+}
+
 /// Leaves the ways of reading that are wanted, with pages of the size that is.
 fn choose_ways(endpoint: &mut Arc<Endpoint>, config: &StreamConfig) -> Result<(), Failure> {
     let is_wanted = |path: &ReadPath| match config.read {
@@ -62,7 +76,8 @@ fn choose_ways(endpoint: &mut Arc<Endpoint>, config: &StreamConfig) -> Result<()
         ReadBy::Sql => path.is_sql(),
         ReadBy::Rest => !path.is_sql(),
     };
-    if config.page_size.is_none() && endpoint.read.iter().all(is_wanted) {
+    let is_sized = config.page_size.is_some() || config.limit.is_some();
+    if !is_sized && config.adds_columns && endpoint.read.iter().all(is_wanted) {
         return Ok(());
     }
     let endpoint = Arc::make_mut(endpoint);
@@ -75,7 +90,10 @@ fn choose_ways(endpoint: &mut Arc<Endpoint>, config: &StreamConfig) -> Result<()
         ));
     }
     for path in &mut endpoint.read {
-        path.page_size = config.page_size.unwrap_or(path.page_size);
+        let size = config.page_size.unwrap_or(path.page_size);
+        // A page within the limit is taken whole, and the next run goes on behind it.
+        path.page_size = config.limit.map_or(size, |limit| size.min(limit));
+        path.add_undeclared &= config.adds_columns;
     }
     Ok(())
 }
@@ -140,7 +158,12 @@ fn wish(
     source: &Posthog,
     now: Timestamp,
 ) -> Result<Wish, Failure> {
-    let mode = options.mode.unwrap_or(config.mode);
+    let mode = match config.mode {
+        // Copies beside each other are what they are.
+        own @ (Mode::Snapshot | Mode::DefinitionOnly) if options.is_looking => own,
+        _ if options.is_looking => Mode::Incremental,
+        own => options.mode.unwrap_or(own),
+    };
     let stream = &config.name;
     if mode == Mode::Backfill && endpoint.incremental.is_none() {
         return Err(Failure::usage(
@@ -166,6 +189,8 @@ fn wish(
         lookback: config.lookback.or(source.inputs.lookback),
         lookback_every: source.inputs.lookback_every,
         delete_missing: config.delete_missing,
+        limit: config.limit,
+        sql: BesideRows { before: config.pre_sql.clone(), after: config.post_sql.clone() },
     })
 }
 
@@ -210,9 +235,8 @@ fn job(
     (place, options): (&Place, &Options),
     state: &StateStore,
 ) -> Result<Job, Failure> {
-    // What a target reads back is flat already.
     let schema = endpoint.schema(&endpoint.read[0], &|name| wish.wants(name));
-    let schema = Arc::new(Schema { flatten: None, ..schema });
+    let schema = Arc::new(schema.at_rest());
     let layout = layout(config, &schema, place)?;
     let opening = Opening { key: &key, object: &config.object, schema, layout };
     let failed = |err| Failure::of_target(&endpoint.stream, &err);
@@ -244,6 +268,14 @@ fn layout(config: &StreamConfig, schema: &Schema, place: &Place) -> Result<Layou
             format!("stream `{stream}`: {said} is for files"),
             "its target is a database, which has no files to be written in some format",
             format!("leave {said} out, or write to a target like file://folder"),
+        ));
+    }
+    let sql = [("pre_sql", &config.pre_sql), ("post_sql", &config.post_sql)];
+    if let Some((key, _)) = sql.iter().find(|(_, sql)| sql.is_some() && place.is_of_files()) {
+        return Err(Failure::usage(
+            format!("stream `{stream}`: {key} is for databases"),
+            "its target is files, which run no statements",
+            format!("leave {key} out of its target_options"),
         ));
     }
     let date = schema.index_of(target::DATE);

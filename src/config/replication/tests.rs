@@ -101,6 +101,12 @@ fn a_stream_says_what_the_defaults_do_not() {
         tags: Vec::new(),
         range: None,
         page_size: None,
+        adds_columns: true,
+        pre_sql: None,
+        post_sql: None,
+        limit: None,
+        filter: None,
+        transforms: Vec::new(),
         read: ReadBy::Auto,
         format: None,
         select: vec!["z".into()],
@@ -120,6 +126,12 @@ fn a_stream_says_what_the_defaults_do_not() {
         tags: Vec::new(),
         range: None,
         page_size: None,
+        adds_columns: true,
+        pre_sql: None,
+        post_sql: None,
+        limit: None,
+        filter: None,
+        transforms: Vec::new(),
         read: ReadBy::Auto,
         format: None,
         select: vec!["x".into(), "-y".into()],
@@ -236,11 +248,11 @@ fn everything_wrong_is_told_at_once() {
 sorce: S
 target: T
 hooks: {}
-defaults: { mode: incrementl, transforms: {} }
+defaults: { mode: incrementl, partition_by: {} }
 streams:
   evnts:
   persons: { mod: truncate, object: {stream_name}, lookback: 3 }
-  projects: { mode: snapshot, disabled: maybe, select: [a, ''] }
+  projects: { disabled: maybe, select: [a, ''] }
   'x*':
 ";
 
@@ -250,16 +262,15 @@ streams:
          1:1: unknown key \"sorce\", did you mean \"source\"?\n\
          3:1: Sling's \"hooks\" is not supported by hogline yet\n\
          4:19: defaults.mode: unknown mode \"incrementl\", did you mean \"incremental\"?\n\
-         4:31: defaults: Sling's \"transforms\" is not supported by hogline yet\n\
+         4:31: defaults: Sling's \"partition_by\" is not supported by hogline yet\n\
          6:3: streams: unknown stream \"evnts\", did you mean \"events\"?\n\
          7:14: streams.persons: unknown key \"mod\", did you mean \"mode\"?\n\
          7:37: streams.persons.object: expected text, found a map; \
          braces at the start need quotes: \"{stream_name}\"\n\
          7:62: streams.persons.lookback: \
          expected a duration like 30s, 10m, 2h or 3d, found \"3\"\n\
-         8:21: streams.projects.mode: mode \"snapshot\" is not supported by hogline yet\n\
-         8:41: streams.projects.disabled: expected true or false, found \"maybe\"\n\
-         8:56: streams.projects.select: an empty name\n\
+         8:25: streams.projects.disabled: expected true or false, found \"maybe\"\n\
+         8:40: streams.projects.select: an empty name\n\
          9:3: streams: no stream matches \"x*\""
     );
 }
@@ -379,7 +390,7 @@ fn what_is_wrong_with_options_is_told_where_it_stands() {
             "{ source_options: { read: graphql } }",
             "unknown way of reading \"graphql\", known: auto, sql, rest",
         ),
-        ("{ source_options: { limit: 5 } }", "Sling's \"limit\" is not supported by hogline yet"),
+        ("{ source_options: { offset: 5 } }", "Sling's \"offset\" is not supported by hogline yet"),
         (
             "{ source_options: { pagesize: 5 } }",
             "unknown key \"pagesize\", did you mean \"page_size\"?",

@@ -113,6 +113,7 @@ impl Wide<'_> {
         if let (Some(column), Some(arrived)) = (&self.keyset.arrival, self.arrived) {
             conditions.push(query.within(column, ("arrived_from", "arrived_to"), arrived));
         }
+        conditions.extend(self.keyset.filter());
         conditions
     }
 }

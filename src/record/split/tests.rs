@@ -33,9 +33,9 @@ fn split(
     let mut rows = Vec::new();
     for piece in answer.as_bytes().chunks(size) {
         splitter.feed(piece, &mut |_| Verdict::Keep)?;
-        rows.extend(splitter.cut(1).iter().flat_map(lines));
+        rows.extend(splitter.cut(1).1.iter().flat_map(lines));
     }
-    while let Some(batch) = splitter.cut(2) {
+    while let (_, Some(batch)) = splitter.cut(2) {
         rows.extend(lines(&batch));
     }
     Ok((rows, splitter.finish()?))
@@ -116,7 +116,7 @@ fn bytes_that_are_no_text_are_repaired_and_counted() {
     let answer = b"{\"results\":[{\"id\":1,\"name\":\"a\xffb\"}]}";
     splitter.feed(answer, &mut |_| Verdict::Keep).unwrap();
 
-    let batch = splitter.cut(9).unwrap();
+    let batch = splitter.cut(9).1.unwrap();
 
     let row = batch.last().unwrap();
     assert_eq!(row.value(1, &mut Repairs::default()), Value::Text("a\u{fffd}b".into()));
@@ -178,10 +178,10 @@ proptest! {
             }
             let (piece, after) = rest.split_at((*size).min(rest.len()));
             splitter.feed(piece, &mut |_| Verdict::Keep).unwrap();
-            got.extend(splitter.cut(size % 3).iter().flat_map(parsed));
+            got.extend(splitter.cut(size % 3).1.iter().flat_map(parsed));
             rest = after;
         }
-        got.extend(splitter.cut(usize::MAX).iter().flat_map(parsed));
+        got.extend(splitter.cut(usize::MAX).1.iter().flat_map(parsed));
 
         prop_assert_eq!(got, rows);
         let envelope = splitter.finish().unwrap();
@@ -242,7 +242,7 @@ fn flattened() -> Arc<Schema> {
 fn flat_lines(answer: &str, placement: Placement) -> (Vec<String>, usize) {
     let mut splitter = Splitter::new(Layout::Rows("results".into()), placement, flattened());
     splitter.feed(answer.as_bytes(), &mut |_| Verdict::Keep).unwrap();
-    let batches: Vec<Batch> = std::iter::from_fn(|| splitter.cut(2)).collect();
+    let batches: Vec<Batch> = std::iter::from_fn(|| splitter.cut(2).1).collect();
     let beyond = batches.iter().map(Batch::keys_beyond).max().unwrap();
     (batches.iter().flat_map(lines).collect(), beyond)
 }

@@ -116,7 +116,7 @@ impl<'a> Rows<'a> {
         if self.splitter.rows() < is_full {
             return Ok(());
         }
-        self.splitter.cut(usize::MAX).iter().try_for_each(&mut *self.take)
+        self.splitter.cut(usize::MAX).1.iter().try_for_each(&mut *self.take)
     }
 }
 
