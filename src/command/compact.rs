@@ -17,7 +17,7 @@ pub(super) fn compact(args: &CompactArgs) -> Result<Exit, Failure> {
     let plan = run::plan(&written, &connections, &here, &options, &state)?;
     let Some(plan) = plan else { return Ok(Exit::Complete) };
     let mut lines = Vec::new();
-    for mut job in run::prepared(&plan)? {
+    for mut job in run::prepared(&plan, &[])? {
         let (stream, object) = job.name();
         // Targets block.
         let compacted = tokio::task::block_in_place(|| job.target.compact());

@@ -6,6 +6,7 @@ mod dry_run;
 mod history;
 mod jobs;
 mod metrics;
+mod queries;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::http::Client;
 use crate::record::filter::Filter;
 use crate::report::{self, Outcome, Tally};
 use crate::runner;
+use crate::spec::endpoint::Endpoint;
 use crate::spec::registry::Registry;
 use crate::state::lock::{Lock, LockError};
 use crate::state::store::StateStore;
@@ -219,10 +221,11 @@ pub(super) fn configured(
     Ok(Configured { registry, replication, source, target })
 }
 
-/// Opens the streams' targets and compares them with the state; asks PostHog nothing.
-pub(super) fn prepared(plan: &Plan) -> Result<Vec<runner::Job>, Failure> {
+/// Opens the streams' targets and compares them with the state; asks PostHog nothing. Of
+/// `queries` it is known what they have.
+pub(super) fn prepared(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<runner::Job>, Failure> {
     // A database may take its time to answer.
-    let prepared = tokio::task::block_in_place(|| jobs::prepare(plan));
+    let prepared = tokio::task::block_in_place(|| jobs::prepare(plan, queries));
     runner::unless_stopped(&plan.stop, "the run", prepared)
 }
 
@@ -230,7 +233,12 @@ pub(super) fn prepared(plan: &Plan) -> Result<Vec<runner::Job>, Failure> {
 pub(super) async fn ready(plan: &Plan) -> Result<(Vec<runner::Job>, Arc<runner::Shared>), Failure> {
     let Plan { source, client, state, .. } = plan;
     let mut stop = plan.stop.clone();
-    let mut jobs = prepared(plan)?;
+    let queries = tokio::select! {
+        biased;
+        signal = runner::stopped(&mut stop) => return Err(runner::interrupted("the run", signal)),
+        queries = queries::describe(plan) => queries?,
+    };
+    let mut jobs = prepared(plan, &queries)?;
     tokio::select! {
         // A stop wins: nothing has been read yet.
         biased;

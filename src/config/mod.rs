@@ -36,7 +36,7 @@ pub use mode::Mode;
 pub use node::{Key, Kind, Node};
 pub use postgres::{Postgres, SslMode};
 pub use posthog::{Inputs, Posthog};
-pub use replication::{DeleteMissing, Replication, StreamConfig, Where, Written};
+pub use replication::{DeleteMissing, Replication, Sql, StreamConfig, Where, Written};
 pub use s3::{AccessKeys, S3};
 pub use secret::Secret;
 pub use source_options::ReadBy;

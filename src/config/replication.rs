@@ -35,7 +35,7 @@ const DATE_COMES_LAST: &str = "{part_date} comes last, as in posthog.events/{par
 const SLING_ROOT: [&str; 1] = ["hooks"];
 
 /// What Sling can say of a stream and we cannot.
-const SLING_STREAM: [&str; 10] = [
+const SLING_STREAM: [&str; 9] = [
     "change_capture_options",
     "files",
     "hooks",
@@ -45,7 +45,6 @@ const SLING_STREAM: [&str; 10] = [
     "replication_mode",
     "schedule",
     "single",
-    "sql",
 ];
 
 /// The text of a replication, and what to call the place where it stands.
@@ -118,6 +117,8 @@ pub struct StreamConfig {
     pub name: String,
     /// Where the file names it, or the wildcard that brought it.
     pub at: At,
+    /// The query that it is, where it is none of PostHog's streams.
+    pub sql: Option<Sql>,
     /// How it is brought up to date.
     pub mode: Mode,
     /// Where it goes, with its variables filled in.
@@ -160,6 +161,15 @@ pub struct StreamConfig {
     pub columns: Vec<DeclaredColumn>,
     /// Whether keys become columns.
     pub flatten: Option<Flattening>,
+}
+
+/// A query, and where it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sql {
+    /// Its text, with its variables filled in.
+    pub text: String,
+    /// Where it begins.
+    pub at: At,
 }
 
 /// Which records are wanted, and where that is said.
@@ -307,6 +317,7 @@ struct Settings<'n> {
     flatten: Option<Flattening>,
     filter: Option<Where>,
     transforms: Option<Vec<DeclaredTransform>>,
+    sql: Option<(&'n str, At)>,
     disabled: Option<bool>,
 }
 
@@ -340,6 +351,7 @@ impl<'n> Settings<'n> {
             flatten: columns::flatten(&mut fields, complaints),
             filter: filter(&mut fields),
             transforms: transforms::transforms(&mut fields, complaints),
+            sql: fields.opt_text_at("sql"),
             disabled: fields.opt_bool("disabled"),
         };
         let twice = [
@@ -374,6 +386,7 @@ impl<'n> Settings<'n> {
             flatten: self.flatten.or_else(|| defaults.flatten.clone()),
             filter: self.filter.or_else(|| defaults.filter.clone()),
             transforms: self.transforms.or_else(|| defaults.transforms.clone()),
+            sql: self.sql,
             disabled: self.disabled.or(defaults.disabled),
         }
     }
@@ -436,8 +449,16 @@ fn name_streams<'n>(
     for (key, settings) in entries {
         let pattern = key.text.as_str();
         if !pattern.contains('*') {
-            if !names.contains(&pattern) {
-                complaints.unknown_value("stream", pattern, &names, key.at, "streams");
+            match (names.contains(&pattern), settings.sql) {
+                (true, Some((_, at))) => {
+                    let message =
+                        format!("{pattern} is a stream of PostHog's: give the query another name");
+                    complaints.add(at, &format!("streams.{pattern}.sql"), message);
+                }
+                (false, None) => {
+                    complaints.unknown_value("stream", pattern, &names, key.at, "streams")
+                }
+                _ => {}
             }
             streams.push((pattern.to_owned(), key.at, settings.clone()));
             continue;
@@ -490,6 +511,9 @@ impl Objects<'_> {
             let sql = |of: fn(&TargetOptions) -> &Option<String>| {
                 Some(self.fill_sql(&name, &object, of(options?).as_deref()?))
             };
+            let query = settings
+                .sql
+                .map(|(text, at)| Sql { text: self.fill_sql(&name, &object, text), at });
             let (pre_sql, post_sql) = (sql(|all| &all.pre_sql), sql(|all| &all.post_sql));
             if let Some(owner) = owners.insert(object.clone(), name.clone()) {
                 let message = format!("\"{object}\" is already the object of streams.{owner}");
@@ -498,6 +522,7 @@ impl Objects<'_> {
             streams.push(StreamConfig {
                 name,
                 at,
+                sql: query,
                 mode: settings.mode.unwrap_or(Mode::FullRefresh),
                 object,
                 by_date,

@@ -171,6 +171,13 @@ impl Query {
         format!("{{{name}}}")
     }
 
+    /// A placeholder for a number in digits; a text where it is none.
+    fn digits(&mut self, name: &str, value: &str) -> String {
+        let number = value.parse().map(Value::Number);
+        self.values.insert(name.to_owned(), number.unwrap_or_else(|_| value.into()));
+        format!("{{{name}}}")
+    }
+
     /// A placeholder for a number.
     pub(super) fn number(&mut self, name: &str, value: u64) -> String {
         self.values.insert(name.to_owned(), value.into());
@@ -275,10 +282,13 @@ impl<'a> Question<'a> {
         let key = self.key.as_ref()?;
         let mut values = Vec::new();
         for (n, ((column, _), value)) in self.keyset.key.iter().zip(key).enumerate() {
-            let place = query.value(&format!("k{n}"), value);
-            let kind = schema.index_of(column).map(|column| schema.columns[column].kind);
-            let is_time = kind == Some(ColumnType::Timestamp);
-            values.push(if is_time { format!("toDateTime({place})") } else { place });
+            let (name, kind) = (format!("k{n}"), schema.index_of(column));
+            values.push(match kind.map(|column| schema.columns[column].kind) {
+                Some(ColumnType::Timestamp) => format!("toDateTime({})", query.value(&name, value)),
+                // No text is compared with a number inside of a tuple.
+                Some(ColumnType::Bigint | ColumnType::Numeric) => query.digits(&name, value),
+                _ => query.value(&name, value),
+            });
         }
         let by: Vec<&str> = self.keyset.key.iter().map(|(_, by)| by.as_str()).collect();
         Some(match by.as_slice() {

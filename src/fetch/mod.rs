@@ -10,6 +10,7 @@ mod ahead;
 mod audit;
 mod chunks;
 mod cursor;
+mod describe;
 mod estimate;
 mod join;
 mod keyset;
@@ -37,6 +38,7 @@ use crate::spec::endpoint::{Paging, ReadPath};
 use ahead::{Ahead, beside};
 use page::{PageIntake, Watch};
 
+pub use describe::columns_of;
 pub use sums::DaySum;
 
 /// What a walk hands on.

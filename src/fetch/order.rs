@@ -5,6 +5,7 @@
 //! before the one above it, and inside the window.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use super::page::Watch;
 use crate::cursor::{Interval, Timestamp};
@@ -14,8 +15,8 @@ use crate::spec::endpoint::Keyset;
 
 /// Watches one page.
 pub(super) struct Order {
-    /// The key's columns, and whether each is a time.
-    columns: Vec<(usize, bool)>,
+    /// The key's columns and their types.
+    columns: Vec<(usize, ColumnType)>,
     /// The row that this page comes after.
     after: Option<Vec<String>>,
     window: Option<Interval>,
@@ -29,7 +30,7 @@ impl Order {
     pub(super) fn new(keyset: &Keyset, schema: &Schema, after: Option<Vec<String>>) -> Self {
         let column = |(name, _): &(String, String)| {
             let column = schema.index_of(name)?;
-            Some((column, schema.columns[column].kind == ColumnType::Timestamp))
+            Some((column, schema.columns[column].kind))
         };
         let columns = keyset.key.iter().filter_map(column).collect();
         Self { columns, after, window: None, hold: false, last: None, astray: None }
@@ -60,16 +61,29 @@ impl Order {
 
     /// A part of the key in the form that is stored and asked with.
     fn part<'r>(&self, nth: usize, row: &RowView<'r>) -> Cow<'r, str> {
-        let (column, is_time) = self.columns[nth];
-        match row.timestamp(column).filter(|_| is_time) {
+        let (column, kind) = self.columns[nth];
+        match row.timestamp(column).filter(|_| kind == ColumnType::Timestamp) {
             Some(at) => Cow::Owned(at.to_string()),
             None => row.text(column).unwrap_or_default(),
         }
     }
 
+    /// How the store orders two keys: numbers by their size, everything else by its bytes.
+    fn order(&self, one: &[Cow<'_, str>], other: &[String]) -> Ordering {
+        let parts = self.columns.iter().zip(one.iter().zip(other));
+        let order = parts.map(|((_, kind), (one, other))| {
+            let numbers = || one.parse::<i128>().ok().zip(other.parse::<i128>().ok());
+            match kind {
+                ColumnType::Bigint | ColumnType::Numeric => numbers(),
+                _ => None,
+            }
+            .map_or_else(|| one.as_ref().cmp(other), |(one, other)| one.cmp(&other))
+        });
+        order.fold(Ordering::Equal, Ordering::then)
+    }
+
     /// What is wrong with a row, given its key and that of the row above it.
     fn judge(&self, parts: &[Cow<'_, str>], row: &RowView<'_>) -> Option<&'static str> {
-        let key = || parts.iter().map(AsRef::as_ref);
         let time = self.columns.first().and_then(|(column, _)| row.timestamp(*column));
         let outside = |window: &Interval| {
             time.is_none_or(|at: Timestamp| at < window.from || at >= window.to)
@@ -78,10 +92,10 @@ impl Order {
             _ if self.window.as_ref().is_some_and(outside) => {
                 Some("a row lies outside of the window asked for")
             }
-            (Some(last), _) if key().lt(last.iter().map(String::as_str)) => {
+            (Some(last), _) if self.order(parts, last).is_lt() => {
                 Some("rows are not in the order asked for")
             }
-            (None, Some(after)) if key().le(after.iter().map(String::as_str)) => {
+            (None, Some(after)) if self.order(parts, after).is_le() => {
                 Some("a row does not come after the key asked with")
             }
             _ => None,

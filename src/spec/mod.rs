@@ -5,6 +5,7 @@
 
 pub mod endpoint;
 mod paging;
+pub mod query;
 pub mod registry;
 
 pub(crate) use paging::{QUERY_URL, counters};

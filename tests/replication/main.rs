@@ -21,6 +21,7 @@ mod modes;
 mod objects;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod queries;
 mod quota;
 mod readme;
 mod refusals;

@@ -25,20 +25,24 @@ const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// Opens every stream's target and compares it with the state. Stops at the first thing that
 /// would make a run unsafe.
-pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
+pub(super) fn prepare(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<Job>, Failure> {
     let Plan { registry, replication, options, source, target, state, begun, .. } = plan;
     let (place, label) = (place(target), target.label());
     let streams = chosen(replication, options)?;
     refuse_shared_tables(&streams, &place)?;
     let mut jobs = Vec::new();
     for config in streams {
-        let Some(endpoint) = registry.find(&config.name) else { continue };
+        let query = queries.iter().find(|query| query.stream == config.name);
+        let endpoint = query.map(|query| Arc::new(query.clone()));
+        let Some(endpoint) = endpoint.or_else(|| registry.find(&config.name).cloned()) else {
+            return Err(unknown_columns(&config.name));
+        };
         let select = options.select.as_ref().unwrap_or(&config.select).clone();
         let filter = options.filter.as_ref().or(config.filter.as_ref()).cloned();
         let limit = options.limit.or(config.limit);
         let config = &StreamConfig { select, filter, limit, ..config.clone() };
-        let mut wish = wish(config, endpoint, options, source, *begun)?;
-        let mut endpoint = Arc::clone(endpoint);
+        let mut wish = wish(config, &endpoint, options, source, *begun)?;
+        let mut endpoint = endpoint;
         choose_ways(&mut endpoint, config)?;
         if let Some(key) = &config.primary_key {
             Arc::make_mut(&mut endpoint).primary_key.clone_from(key);
@@ -61,6 +65,14 @@ pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
         ));
     }
     Ok(jobs)
+}
+
+fn unknown_columns(stream: &str) -> Failure {
+    Failure::usage(
+        format!("the columns of stream `{stream}` are not known here"),
+        "it is a query: only PostHog knows them, and is not asked now",
+        "leave it out with --streams",
+    )
 }
 
 /// Makes every copy's rows their own.

@@ -101,6 +101,7 @@ fn a_stream_says_what_the_defaults_do_not() {
         tags: Vec::new(),
         range: None,
         page_size: None,
+        sql: None,
         adds_columns: true,
         pre_sql: None,
         post_sql: None,
@@ -126,6 +127,7 @@ fn a_stream_says_what_the_defaults_do_not() {
         tags: Vec::new(),
         range: None,
         page_size: None,
+        sql: None,
         adds_columns: true,
         pre_sql: None,
         post_sql: None,
@@ -435,7 +437,8 @@ fn the_page_for_slings_users_says_what_the_program_does() {
             "stream" => (String::new(), example.clone()),
             options => (String::new(), format!("{options}: {{ {example} }}")),
         };
-        let file = format!("{root}source: S\ntarget: T\nstreams: {{ events: {{ {stream} }} }}\n");
+        let name = if example.starts_with("sql:") { "query" } else { "events" };
+        let file = format!("{root}source: S\ntarget: T\nstreams: {{ {name}: {{ {stream} }} }}\n");
         let parsed = parse(&file).map(drop).map_err(|error| error.to_string());
         match told.split([':', ' ']).next() {
             Some("yes") => assert_eq!(parsed, Ok(()), "{file}"),

@@ -40,7 +40,7 @@ impl Condition {
             }
             Self::Not(part) => {
                 let inner = part.sql(expression_of).filter(|inner| inner.is_exact)?;
-                Some(exact(format!("NOT ({})", inner.condition)))
+                Some(exact(format!("not({})", inner.condition)))
             }
             Self::Is(place, comparison, literal) => {
                 let expression = expression_of(place.plain()?)?;

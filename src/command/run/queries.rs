@@ -1,0 +1,51 @@
+//! Queries of the replication's as streams: PostHog tells what columns they have.
+
+use super::{Plan, jobs};
+use crate::config::{Complaint, ConfigError, Mode, Sql, StreamConfig};
+use crate::error::Failure;
+use crate::fetch::{Source, columns_of};
+use crate::http::Meter;
+use crate::spec::endpoint::Endpoint;
+use crate::spec::query::Query;
+
+/// The streams among those chosen that are queries. Asks nothing where none is.
+pub(super) async fn describe(plan: &Plan) -> Result<Vec<Endpoint>, Failure> {
+    let mut endpoints = Vec::new();
+    for config in jobs::chosen(&plan.replication, &plan.options)? {
+        if let Some(sql) = &config.sql {
+            endpoints.push(endpoint(plan, config, sql).await?);
+        }
+    }
+    Ok(endpoints)
+}
+
+async fn endpoint(plan: &Plan, config: &StreamConfig, sql: &Sql) -> Result<Endpoint, Failure> {
+    let complain = |key: &str, message: String| -> Failure {
+        let path = format!("streams.{}.{key}", config.name);
+        let complaint = Complaint { at: Some(sql.at), path, message };
+        ConfigError::new(&plan.replication.file.display().to_string(), None, vec![complaint]).into()
+    };
+    let primary_key = config.primary_key.clone().unwrap_or_default();
+    if primary_key.is_empty() {
+        let message = "is needed: the columns that tell the query's rows apart, by which its pages \
+                       follow each other";
+        return Err(complain("primary_key", message.into()));
+    }
+    let mode = plan.options.mode.unwrap_or(config.mode);
+    if config.update_key.is_none() && matches!(mode, Mode::Incremental | Mode::Backfill) {
+        let message = format!("is needed for mode {mode}: the time by which new rows are found");
+        return Err(complain("update_key", message));
+    }
+    let query = Query {
+        stream: &config.name,
+        sql: &sql.text,
+        primary_key: &primary_key,
+        update_key: config.update_key.as_deref(),
+    };
+    let (meter, dialect) = (Meter::default(), Default::default());
+    let (client, project) = (&plan.client, plan.source.project_id.as_str());
+    let source = Source { client, meter: &meter, project, dialect: &dialect };
+    let columns = columns_of(&source, &query).await;
+    let columns = columns.map_err(|err| Failure::of_fetch(&config.name, &err))?;
+    query.endpoint(&columns).map_err(|message| complain("primary_key", message))
+}
