@@ -116,6 +116,18 @@ pub struct RunArgs {
     /// Show what the run would do: from when to when, rows, requests, time, tables. Writes nothing.
     #[arg(long, conflicts_with = "report")]
     pub dry_run: bool,
+    /// Print the rows of one stream instead of writing them, as csv or --stdout=jsonl. Nothing is
+    /// remembered: every run reads all, or the --range that is given.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "csv",
+        conflicts_with_all = ["dry_run", "only_failed", "mode", "state", "report", "metrics_file"]
+    )]
+    pub stdout: Option<StdoutFormat>,
     /// Only those that were not complete when the last run ended.
     #[arg(long)]
     pub only_failed: bool,
@@ -139,17 +151,20 @@ pub struct RunArgs {
     pub metrics_file: Option<PathBuf>,
 }
 
+/// How printed rows look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StdoutFormat {
+    /// Comma-separated values below a header.
+    Csv,
+    /// A JSON object a line.
+    Jsonl,
+}
+
 /// One stream to be replicated, as a replication file would say it.
 #[derive(Debug, Clone, Args)]
 pub struct OneTransfer {
     /// The connection to read from.
-    #[arg(
-        long,
-        value_name = "CONN",
-        conflicts_with = "replication",
-        requires = "src_stream",
-        requires = "tgt_conn"
-    )]
+    #[arg(long, value_name = "CONN", conflicts_with = "replication", requires = "src_stream")]
     pub src_conn: Option<String>,
     /// The stream to read.
     #[arg(long, value_name = "STREAM", requires = "src_conn")]

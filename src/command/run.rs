@@ -7,6 +7,8 @@ mod history;
 mod jobs;
 mod metrics;
 mod queries;
+mod scratch;
+mod stdout;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +20,7 @@ use tokio::sync::watch;
 use crate::cli::{OneTransfer, RunArgs};
 use crate::config::duration::parse_duration;
 use crate::config::{
-    ConfigError, Connections, Environment, Mode, Posthog, Replication, TargetConnection, Where,
-    Written,
+    Connections, Environment, Mode, Posthog, Replication, TargetConnection, Where, Written,
 };
 use crate::cursor::{Interval, Timestamp};
 use crate::error::{Exit, Failure, overall};
@@ -70,6 +71,9 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let options = options(args)?;
     let written = written(args)?;
     let state = state_path(&written.file, args.state.as_deref());
+    if let Some(format) = args.stdout {
+        return stdout::print(&written, &connections, &here, options, format).await;
+    }
     if args.dry_run {
         return dry_run::show(&written, &connections, &here, &options, &state).await;
     }
@@ -98,11 +102,20 @@ fn finish(args: &RunArgs, outcomes: &[Outcome]) -> Result<Exit, Failure> {
 }
 
 /// The replication file that was named, or what one would say of the stream that was.
-fn written(args: &RunArgs) -> Result<Written, ConfigError> {
+fn written(args: &RunArgs) -> Result<Written, Failure> {
     let Some(of) = &args.one_stream.src_conn else {
-        return Written::read(args.replication.as_deref().unwrap_or(Path::new("")));
+        return Ok(Written::read(args.replication.as_deref().unwrap_or(Path::new("")))?);
     };
     let OneTransfer { src_stream, tgt_conn, tgt_object, .. } = &args.one_stream;
+    // Whatever the target is called: rows for stdout do not go there.
+    let printed = args.stdout.map(|_| "file://.".to_owned());
+    let Some(tgt_conn) = tgt_conn.clone().or(printed) else {
+        return Err(Failure::usage(
+            "--src-conn needs to know where to",
+            "neither --tgt-conn nor --stdout is given",
+            "add --tgt-conn CONN, or --stdout",
+        ));
+    };
     let settings = tgt_object.as_ref().map(|object| json!({ "object": object }));
     let replication = json!({
         "source": of,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::complaint::{Complaints, suggestion};
 use super::duration::parse_duration;
 use super::fields::Fields;
+use super::files::FileFormat;
 use super::node::{Kind, Node};
 use super::postgres::Postgres;
 use super::posthog::Surroundings;
@@ -80,6 +81,8 @@ pub enum TargetConnection {
     },
     /// Files in a bucket.
     S3(Box<S3>),
+    /// The program's own stdout: chosen on the command line only.
+    Stdout(FileFormat),
 }
 
 impl TargetConnection {
@@ -90,6 +93,7 @@ impl TargetConnection {
             Self::Postgres(server) => server.label(),
             Self::Files { dir } => format!("file://{}", dir.display()),
             Self::S3(place) => place.label(),
+            Self::Stdout(_) => "stdout".to_owned(),
         }
     }
 
@@ -196,6 +200,7 @@ impl TargetConnection {
             Self::Postgres(_) => "postgres",
             Self::Files { .. } => "file",
             Self::S3(_) => "s3",
+            Self::Stdout(_) => "stdout",
         };
         if kind.is_some_and(|kind| kind != own) {
             return Err(format!("is a {own}:// URL, which is not what type says"));

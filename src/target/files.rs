@@ -35,7 +35,10 @@ mod page;
 mod parquet;
 mod seen;
 mod shape;
+mod stdout;
 mod store;
+
+pub(super) use stdout::StdoutTarget;
 
 use std::collections::BTreeSet;
 use std::io;

@@ -55,12 +55,14 @@ pub enum Place {
     Files(PathBuf),
     /// A place in a bucket; objects are files below it.
     S3(Box<S3>),
+    /// This program's stdout; nothing is kept.
+    Stdout(FileFormat),
 }
 
 impl Place {
     /// Whether what is written there are files.
     pub fn is_of_files(&self) -> bool {
-        matches!(self, Self::Files(_) | Self::S3(_))
+        matches!(self, Self::Files(_) | Self::S3(_) | Self::Stdout(_))
     }
 }
 
@@ -114,6 +116,7 @@ pub fn open(place: &Place, opening: &Opening<'_>) -> Result<Box<dyn Target>, Tar
             cause: "this hogline was built without PostgreSQL".into(),
             hint: "build it with `--features postgres`".into(),
         }),
+        Place::Stdout(format) => Ok(Box::new(files::StdoutTarget::new(*format, opening))),
         Place::Files(root) => Ok(Box::new(files::FilesTarget::open(root, opening)?)),
         #[cfg(feature = "object-storage")]
         Place::S3(place) => Ok(Box::new(files::FilesTarget::open_objects(place, opening)?)),
@@ -147,7 +150,7 @@ pub fn name_in(place: &Place, object: &str) -> String {
         Place::Postgres(server) => postgres::name_of(server, object),
         #[cfg(not(feature = "postgres"))]
         Place::Postgres(_) => object.to_owned(),
-        Place::Files(_) | Place::S3(_) => {
+        Place::Files(_) | Place::S3(_) | Place::Stdout(_) => {
             files::names::folder_of(object).unwrap_or_else(|| object.to_owned())
         }
     }

@@ -21,6 +21,7 @@ mod modes;
 mod objects;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod printed;
 mod queries;
 mod quota;
 mod readme;

@@ -1,16 +1,16 @@
 //! `hogline run --dry-run`: what a run would do. Writes nothing, and asks PostHog for counts only.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use super::{Options, Plan, jobs, plan, ready};
+use super::scratch::Scratch;
+use super::{Options, Plan, plan, ready};
 use crate::config::{Connections, Mode, Written};
 use crate::cursor::{Leg, Purpose, Timestamp};
 use crate::error::{Exit, Failure, overall};
 use crate::http::spell;
 use crate::report::{self, Table};
 use crate::runner::{self, Job, Preview};
-use crate::state::store::StateStore;
 
 /// What is not known.
 const UNKNOWN: &str = "?";
@@ -23,7 +23,7 @@ pub(super) async fn show(
     options: &Options,
     state_path: &Path,
 ) -> Result<Exit, Failure> {
-    let scratch = Scratch::of(state_path)?;
+    let scratch = Scratch::copy_of(state_path)?;
     let plan = plan(written, connections, base, options, &scratch.state)?;
     let Some(plan) = plan else { return Ok(Exit::Complete) };
     let (jobs, shared) = ready(&plan).await?;
@@ -118,35 +118,4 @@ async fn duration(requests: u64, quota: &[String], plan: &Plan) -> Duration {
         Some(allowance.per.mul_f64(beyond as f64 / f64::from(allowance.requests.max(1))))
     });
     longest.fold(paced, Duration::max)
-}
-
-/// A copy of the state to plan with; it goes when dropped.
-struct Scratch {
-    folder: PathBuf,
-    state: PathBuf,
-}
-
-impl Scratch {
-    fn of(state_path: &Path) -> Result<Self, Failure> {
-        let folder = std::env::temp_dir().join(format!("hogline-dry-run-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&folder).map_err(|err| {
-            let fix = "name a folder that can be written with TMPDIR";
-            Failure::usage("there is no place for a copy of the state", err.to_string(), fix)
-        })?;
-        let scratch = Self { state: folder.join("hogline.db"), folder };
-        if state_path.exists() {
-            let copied =
-                StateStore::open(state_path).and_then(|state| state.copy_to(&scratch.state));
-            copied.map_err(|err| jobs::unusable_state(&err))?;
-        }
-        Ok(scratch)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(err) = std::fs::remove_dir_all(&self.folder) {
-            tracing::warn!(folder = %self.folder.display(), %err, "a copy of the state stays");
-        }
-    }
 }

@@ -119,6 +119,7 @@ pub(in crate::command) fn place(target: &TargetConnection) -> Place {
         TargetConnection::Postgres(server) => Place::Postgres(server.clone()),
         TargetConnection::Files { dir } => Place::Files(dir.clone()),
         TargetConnection::S3(place) => Place::S3(place.clone()),
+        TargetConnection::Stdout(format) => Place::Stdout(*format),
     }
 }
 

@@ -28,6 +28,9 @@ pub(super) struct Ground {
     server: Option<S3>,
 }
 
+/// Why stdout is no ground: of what is promised of targets it can keep nothing.
+const NOTHING_KEPT: &str = "stdout keeps nothing";
+
 impl Ground {
     pub(super) fn sqlite() -> Self {
         let home = TempDir::new().unwrap();
@@ -136,6 +139,7 @@ impl Ground {
                 let bucket = "nowhere".to_owned();
                 Place::S3(Box::new(S3Place { bucket, prefix, ..S3Place::clone(place) }))
             }
+            Place::Stdout(_) => unreachable!("{NOTHING_KEPT}"),
         }
     }
 
@@ -145,6 +149,7 @@ impl Ground {
             Place::Sqlite { path, .. } => table_rows(path, columns),
             Place::Postgres(_) => self.postgres_rows(columns),
             Place::Files(_) | Place::S3(_) => folder_rows(&self.folder(), columns),
+            Place::Stdout(_) => unreachable!("{NOTHING_KEPT}"),
         };
         rows.sort();
         rows
@@ -173,6 +178,7 @@ impl Ground {
                 let file = listed(&folder).pop().unwrap();
                 std::fs::File::create(folder.join(file)).unwrap();
             }
+            Place::Stdout(_) => unreachable!("{NOTHING_KEPT}"),
         }
     }
 }

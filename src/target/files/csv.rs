@@ -35,7 +35,11 @@ impl CsvWriter {
             write_text(&slot.name, &mut line);
             line.push(b',');
         }
-        line.extend_from_slice(format!("{SEQ}\r\n").as_bytes());
+        match shape.is_numbered {
+            true => line.extend_from_slice(SEQ.as_bytes()),
+            false => drop(line.pop()),
+        }
+        line.extend_from_slice(b"\r\n");
         let mut file = Packed::new(file, compression)?;
         file.write_all(&line)?;
         Ok(Self { file, shape, line })
@@ -58,8 +62,10 @@ impl RowWriter for CsvWriter {
             }
             self.line.push(b',');
         }
-        if let Some(seq) = seq {
-            write!(self.line, "{seq}")?;
+        match seq {
+            Some(seq) => write!(self.line, "{seq}")?,
+            None if !self.shape.is_numbered => drop(self.line.pop()),
+            None => {}
         }
         self.line.extend_from_slice(b"\r\n");
         self.file.write_all(&self.line)

@@ -32,9 +32,16 @@ pub(super) struct Shape {
     pub(super) slots: Vec<Slot>,
     /// The column that a file's first and last time are taken from.
     time: Option<usize>,
+    /// Whether numbers come behind the columns.
+    pub(super) is_numbered: bool,
 }
 
 impl Shape {
+    /// The shape of rows that are not numbered.
+    pub(super) fn plain(schema: &Schema) -> Self {
+        Self { is_numbered: false, ..Self::new(schema, &BTreeSet::new()) }
+    }
+
     /// The shape of rows of a schema, with those columns as text that were `widened`.
     pub(super) fn new(schema: &Schema, widened: &BTreeSet<String>) -> Self {
         let known = schema.columns.iter().enumerate().filter(|(_, column)| column.is_known());
@@ -48,7 +55,8 @@ impl Shape {
             let is_row = column.kind == ColumnType::Timestamp && column.name != DELETED_AT;
             is_row.then_some(index)
         };
-        Self { time: known.clone().find_map(is_time), slots: known.map(slot).collect() }
+        let time = known.clone().find_map(is_time);
+        Self { time, slots: known.map(slot).collect(), is_numbered: true }
     }
 
     /// The time a file's span counts the row at.
