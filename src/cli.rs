@@ -26,7 +26,7 @@ pub enum Command {
     /// Replicate from a sandbox into SQLite, twice: no account needed.
     Demo(DemoArgs),
     /// Replicate the streams of a replication file.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Compare what was replicated with PostHog, and heal what differs.
     Verify(VerifyArgs),
     /// Merge the files of a replication so that each key stands once.
@@ -125,9 +125,10 @@ pub struct RunArgs {
     /// The state database, or the folder it is in [default: state/ beside the replication file].
     #[arg(long, value_name = "PATH")]
     pub state: Option<PathBuf>,
-    /// Write the run's report to this file, as JSON.
+    /// Write the run's report to this file: a page to look at if it ends in .html, else JSON; may
+    /// be given twice.
     #[arg(long, value_name = "FILE")]
-    pub report: Option<PathBuf>,
+    pub report: Vec<PathBuf>,
     /// Write freshness, rows and quotas to this file, for Prometheus.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,

@@ -30,6 +30,7 @@ use serde_json::Value;
 
 pub use client::{Begun, Client, Settings};
 pub use error::{AskError, ClientError};
+pub use quota::Left;
 
 use crate::cursor::Timestamp;
 

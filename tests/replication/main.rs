@@ -24,6 +24,7 @@ mod postgres;
 mod quota;
 mod readme;
 mod refusals;
+mod report;
 mod secrets;
 mod state;
 mod support;

@@ -24,7 +24,7 @@ const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
 /// would make a run unsafe.
 pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
     let Plan { registry, replication, options, source, target, state, begun, .. } = plan;
-    let (place, label) = (place(target), target.label());
+    let place = place(target);
     let streams = chosen(replication, options)?;
     refuse_shared_tables(&streams, &place)?;
     let mut jobs = Vec::new();
@@ -38,7 +38,7 @@ pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
         if let Some(key) = &config.primary_key {
             Arc::make_mut(&mut endpoint).primary_key.clone_from(key);
         }
-        let object = format!("{label}#{}", target::name_in(&place, &config.object));
+        let object = object(target, config);
         let key = stream_key(&source.origin, &source.project_id, &endpoint, object);
         let log = state.schema_changes(&key).map_err(|err| unusable_state(&err))?;
         let drift = columns::shape(&mut endpoint, config, &mut wish, replication, &log)?;
@@ -53,6 +53,11 @@ pub(super) fn prepare(plan: &Plan) -> Result<Vec<Job>, Failure> {
         ));
     }
     Ok(jobs)
+}
+
+/// Names the table or folder of a stream, in state and target.
+pub(super) fn object(target: &TargetConnection, config: &StreamConfig) -> String {
+    format!("{}#{}", target.label(), target::name_in(&place(target), &config.object))
 }
 
 /// Leaves the ways of reading that are wanted, with pages of the size that is.
