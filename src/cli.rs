@@ -132,6 +132,10 @@ pub struct RunArgs {
     /// Write freshness, rows and quotas to this file, for Prometheus.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
+    /// Tell this address, with a POST of JSON, when streams end otherwise than they did before
+    /// [env: HOGLINE_WEBHOOK].
+    #[arg(long, value_name = "URL")]
+    pub webhook: Option<String>,
 }
 
 /// One stream to be replicated, as a replication file would say it.

@@ -6,6 +6,7 @@ mod connect;
 mod dry_run;
 mod history;
 mod jobs;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,7 +65,8 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run::show(&written, &connections, &here, &options, &state).await;
     }
-    let account = Account::of(args);
+    let webhook = webhook::named(args.webhook.as_deref(), connections.environment())?;
+    let account = Account::of(args, webhook);
     let Some(plan) = plan(&written, &connections, &here, &options, &state)? else {
         let file = written.file.display().to_string();
         account.report(&Facts::of(&file, Timestamp::now()))?;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+pub(super) use transport::post_once;
 use transport::{Answer, Transport};
 
 use super::clock::Clock;

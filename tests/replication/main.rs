@@ -30,4 +30,5 @@ mod state;
 mod support;
 mod verify;
 mod weather;
+mod webhook;
 mod wide;

@@ -1,4 +1,4 @@
-//! What a run leaves for others: reports and metrics.
+//! What a run leaves for others: reports, metrics, a word to a webhook.
 //!
 //! Everything is gathered once, after the run, from its outcomes, the state and the quota
 //! ledger. A file is replaced whole or not at all.
@@ -7,10 +7,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Plan, exit_of, history, jobs};
+use super::{Plan, exit_of, history, jobs, webhook};
 use crate::cli::RunArgs;
 use crate::cursor::Timestamp;
 use crate::error::{Exit, Failure};
+use crate::http::Webhook;
 use crate::report::{self, Facts, Freshness, Outcome};
 use crate::state::store::{Run, StateStore, Stored};
 
@@ -20,11 +21,13 @@ pub(super) struct Account<'a> {
     pub(super) reports: &'a [PathBuf],
     /// Numbers for Prometheus.
     pub(super) metrics: Option<&'a Path>,
+    /// Who is told when a run ends otherwise than the last one.
+    pub(super) webhook: Option<Webhook>,
 }
 
 impl<'a> Account<'a> {
-    pub(super) fn of(args: &'a RunArgs) -> Self {
-        Self { reports: &args.report, metrics: args.metrics_file.as_deref() }
+    pub(super) fn of(args: &'a RunArgs, webhook: Option<Webhook>) -> Self {
+        Self { reports: &args.report, metrics: args.metrics_file.as_deref(), webhook }
     }
 
     /// Leaves what is wanted of a run that was attempted.
@@ -33,10 +36,15 @@ impl<'a> Account<'a> {
         plan: &Plan,
         outcomes: Result<&[Outcome], &Failure>,
     ) -> Result<(), Failure> {
-        if self.reports.is_empty() && self.metrics.is_none() {
+        if self.reports.is_empty() && self.metrics.is_none() && self.webhook.is_none() {
             return Ok(());
         }
         let facts = gather(plan, outcomes).await?;
+        let run = history::run(plan, outcomes);
+        // First: a full disk is no reason to keep quiet.
+        if let (Some(webhook), Some(run)) = (&self.webhook, run) {
+            webhook::tell_of_change(webhook, &facts, &run).await;
+        }
         if let Some(path) = self.metrics {
             write_whole(path, &report::metrics(&facts))?;
         }
