@@ -26,7 +26,7 @@ pub enum Command {
     /// Replicate from a sandbox into SQLite, twice: no account needed.
     Demo(DemoArgs),
     /// Replicate the streams of a replication file.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Compare what was replicated with PostHog, and heal what differs.
     Verify(VerifyArgs),
     /// Merge the files of a replication so that each key stands once.
@@ -125,7 +125,7 @@ pub struct RunArgs {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "csv",
-        conflicts_with_all = ["dry_run", "only_failed", "mode", "state", "report", "metrics_file"]
+        conflicts_with_all = ["dry_run", "only_failed", "mode", "state", "report", "metrics_file", "webhook"]
     )]
     pub stdout: Option<StdoutFormat>,
     /// Only those that were not complete when the last run ended.
@@ -143,12 +143,17 @@ pub struct RunArgs {
     /// The state database, or the folder it is in [default: state/ beside the replication file].
     #[arg(long, value_name = "PATH")]
     pub state: Option<PathBuf>,
-    /// Write the run's report to this file, as JSON.
+    /// Write the run's report to this file: a page to look at if it ends in .html, else JSON; may
+    /// be given twice.
     #[arg(long, value_name = "FILE")]
-    pub report: Option<PathBuf>,
+    pub report: Vec<PathBuf>,
     /// Write freshness, rows and quotas to this file, for Prometheus.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
+    /// Tell this address, with a POST of JSON, when streams end otherwise than they did before
+    /// [env: HOGLINE_WEBHOOK].
+    #[arg(long, value_name = "URL")]
+    pub webhook: Option<String>,
 }
 
 /// How printed rows look.

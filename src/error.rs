@@ -69,7 +69,7 @@ pub const EXPLAINED: [(u8, &str, &str); 12] = [
     (
         3,
         "some streams failed, others are complete",
-        "The summary says which, and why. Run again, or only those: hogline run -r FILE --only-failed",
+        "The summary says which, and why. Run again, or only those: `hogline run -r FILE --only-failed`.",
     ),
     (
         4,
@@ -98,13 +98,13 @@ pub const EXPLAINED: [(u8, &str, &str); 12] = [
     (
         8,
         "`verify` found differences, or nothing complete to verify",
-        "hogline verify -r FILE --repair reads what differs again and compares once more.",
+        "`hogline verify -r FILE --repair` reads what differs again and compares once more.",
     ),
     (
         9,
         "state and target disagree: a table was emptied, rebuilt, restored, or lost a column",
-        "Restore the target to what it was, or load the stream anew: hogline state reset --stream \
-         NAME, then run again.",
+        "Restore the target to what it was, or load the stream anew: `hogline state reset \
+         --stream NAME`, then run again.",
     ),
     (
         75,
@@ -115,6 +115,13 @@ pub const EXPLAINED: [(u8, &str, &str); 12] = [
     (130, "interrupted; what was committed is safe", "Run again: it goes on from there."),
     (143, "interrupted; what was committed is safe", "Run again: it goes on from there."),
 ];
+
+/// What to do about an exit code.
+pub fn advice(code: u8) -> &'static str {
+    // Of signals, one stands for all.
+    let known = if code > 128 { 130 } else { code };
+    EXPLAINED.iter().find(|(code, ..)| *code == known).map_or("", |(_, _, todo)| todo)
+}
 
 /// An exit code in a few words.
 pub fn words(code: u8) -> &'static str {

@@ -4,7 +4,11 @@
 //! stderr, and every byte of either passes the redactor first.
 
 mod compaction;
+mod facts;
+mod figures;
 mod metrics;
+mod page;
+mod series;
 mod table;
 mod verification;
 
@@ -24,7 +28,11 @@ use crate::record::repair::Repairs;
 use crate::target::Written;
 
 pub use compaction::compaction;
-pub use metrics::{Facts, Freshness, metrics};
+pub use facts::{Facts, Freshness, as_json};
+pub use figures::took;
+pub use metrics::metrics;
+pub use page::page;
+pub use series::Series;
 pub use table::Table;
 pub use verification::{verification, verification_as_json};
 
@@ -93,6 +101,8 @@ impl Rows {
 #[derive(Debug)]
 pub struct Tally {
     stream: String,
+    /// When the run began, that of all its streams.
+    since: Instant,
     counts: Mutex<Counts>,
 }
 
@@ -107,12 +117,14 @@ struct Counts {
     page_repairs: Repairs,
     reached: Option<Timestamp>,
     keys_beyond: usize,
+    series: Series,
 }
 
 impl Tally {
     /// Begins to count for a stream.
     pub fn of(stream: &str) -> Arc<Self> {
-        Arc::new(Self { stream: stream.to_owned(), counts: Mutex::default() })
+        let (stream, since) = (stream.to_owned(), Instant::now());
+        Arc::new(Self { stream, since, counts: Mutex::default() })
     }
 
     fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
@@ -162,6 +174,8 @@ impl Tally {
             (std::mem::take(&mut counts.page), std::mem::take(&mut counts.page_repairs));
         counts.rows.add(page);
         counts.repairs.add(&repairs);
+        let (rows, begun) = (counts.rows.seen(), counts.begun.unwrap_or(self.since));
+        counts.series.note(begun.elapsed(), rows);
     }
 
     pub(crate) fn void_page(&self) {
@@ -226,6 +240,10 @@ pub struct Outcome {
     pub waited_seconds: f64,
     /// Seconds from beginning to end.
     pub seconds: f64,
+    /// Seconds from the run's beginning to the stream's.
+    pub begun_seconds: f64,
+    /// How many rows were committed when.
+    pub series: Series,
     /// Up to when the stream is complete, where it is.
     pub complete_to: Option<Timestamp>,
     /// Why it is not.
@@ -257,6 +275,10 @@ impl Outcome {
             requests: meter.requests(),
             waited_seconds: meter.waited().as_secs_f64(),
             seconds: took.as_secs_f64(),
+            begun_seconds: counts
+                .begun
+                .map_or(0.0, |begun| begun.duration_since(tally.since).as_secs_f64()),
+            series: counts.series.clone(),
             complete_to,
             error: failure.as_ref().map(|failure| redact(&failure.to_string()).into_owned()),
             failure,
@@ -306,36 +328,30 @@ pub fn summary(outcomes: &[Outcome]) -> String {
             },
         ]);
     }
-    let mut text = table.to_string();
+    let notes = notes(outcomes);
+    notes.iter().fold(table.to_string(), |text, note| text + "\n" + note)
+}
+
+/// What there is to say besides: deleted rows, keys without a column, repaired values.
+fn notes(outcomes: &[Outcome]) -> Vec<String> {
+    let mut notes = Vec::new();
     for outcome in outcomes.iter().filter(|outcome| outcome.rows.deleted > 0) {
         let (count, stream) = (outcome.rows.deleted, &outcome.stream);
         let rows = if count == 1 { "row" } else { "rows" };
-        text += &format!("\ndeleted: {count} {rows} of {stream} that PostHog no longer has");
+        notes.push(format!("deleted: {count} {rows} of {stream} that PostHog no longer has"));
     }
     for outcome in outcomes.iter().filter(|outcome| outcome.keys_beyond > 0) {
         let (count, stream) = (outcome.keys_beyond, &outcome.stream);
         let keys = if count == 1 { "key" } else { "keys" };
-        text += &format!(
-            "\nflattened: {count} {keys} of {stream} beyond the limit stay in their JSON column only"
-        );
+        notes.push(format!(
+            "flattened: {count} {keys} of {stream} beyond the limit stay in their JSON column only"
+        ));
     }
-    for outcome in outcomes.iter().filter(|outcome| !outcome.repairs.is_empty()) {
+    for outcome in outcomes {
         for (column, count) in &outcome.repairs {
             let values = if *count == 1 { "value" } else { "values" };
-            text += &format!("\nrepaired: {count} {values} of {}.{column}", outcome.stream);
+            notes.push(format!("repaired: {count} {values} of {}.{column}", outcome.stream));
         }
     }
-    text
-}
-
-/// A run's report as JSON; `version` tells how to read it.
-pub fn as_json(outcomes: &[Outcome], exit: u8) -> String {
-    #[derive(Serialize)]
-    struct Report<'a> {
-        version: u32,
-        exit: u8,
-        streams: &'a [Outcome],
-    }
-    serde_json::to_string_pretty(&Report { version: 1, exit, streams: outcomes })
-        .unwrap_or_default()
+    notes
 }

@@ -139,7 +139,8 @@ pub(super) async fn posthog(
     checks.push(clock(client.server_time(), Timestamp::now()));
     let left = client.left().await;
     let of_the_hour = left.iter().filter(|(name, _)| !name.ends_with(BURST));
-    let left: Vec<String> = of_the_hour.map(|(name, left)| format!("{name} {left}")).collect();
+    let left: Vec<String> =
+        of_the_hour.map(|(name, left)| format!("{name} {}", left.requests)).collect();
     if !left.is_empty() {
         checks.push(Check::right("requests left this hour", left.join(", ")));
     }

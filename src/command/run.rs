@@ -1,19 +1,21 @@
 //! `hogline run`: replicates the streams of a replication file.
 
+mod account;
 mod columns;
 mod connect;
 mod dry_run;
 mod history;
 mod jobs;
-mod metrics;
 mod queries;
 mod scratch;
 mod stdout;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use account::Account;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -26,7 +28,7 @@ use crate::cursor::{Interval, Timestamp};
 use crate::error::{Exit, Failure, overall};
 use crate::http::Client;
 use crate::record::filter::Filter;
-use crate::report::{self, Outcome, Tally};
+use crate::report::{self, Facts, Outcome, Tally};
 use crate::runner;
 use crate::spec::endpoint::Endpoint;
 use crate::spec::registry::Registry;
@@ -77,28 +79,36 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run::show(&written, &connections, &here, &options, &state).await;
     }
-    let plan = plan(&written, &connections, &here, &options, &state)?;
-    let Some(plan) = plan else { return finish(args, &[]) };
+    let webhook = webhook::named(args.webhook.as_deref(), connections.environment())?;
+    let account = Account::of(args, webhook);
+    let Some(plan) = plan(&written, &connections, &here, &options, &state)? else {
+        let file = written.file.display().to_string();
+        account.report(&Facts::of(&file, Timestamp::now()))?;
+        return Ok(Exit::Complete);
+    };
     let outcomes = attempted(&plan).await;
-    if let Some(path) = &args.metrics_file {
-        metrics::write(path, &plan, outcomes.as_deref()).await?;
+    crash_point!("before the summary");
+    if let Ok(outcomes) = &outcomes {
+        tell(outcomes);
     }
-    finish(args, &outcomes?)
+    let left = account.leave(&plan, outcomes.as_deref()).await;
+    match (outcomes, left) {
+        (Ok(outcomes), Ok(())) => Ok(exit_of(&outcomes)),
+        (Ok(_), Err(unreported)) => Err(unreported),
+        (Err(failure), left) => {
+            // What the run itself came to matters more.
+            left.unwrap_or_else(|unreported| report::tell(&format!("error: {unreported}")));
+            Err(failure)
+        }
+    }
 }
 
 /// Tells how the run went.
-fn finish(args: &RunArgs, outcomes: &[Outcome]) -> Result<Exit, Failure> {
-    crash_point!("before the summary");
+fn tell(outcomes: &[Outcome]) {
     if !outcomes.is_empty() {
         report::print(&report::summary(outcomes));
     }
-    let exit = exit_of(outcomes);
     report::tell_failures(outcomes);
-    if let Some(path) = &args.report {
-        let json = report::as_json(outcomes, exit.code());
-        std::fs::write(path, json).map_err(|err| cannot_report(path, &err))?;
-    }
-    Ok(exit)
 }
 
 /// The replication file that was named, or what one would say of the stream that was.
@@ -379,13 +389,4 @@ pub(super) fn locked(err: &LockError) -> Failure {
         ),
     };
     Failure { what: what.into(), cause: err.to_string(), fix: fix.into(), exit }
-}
-
-fn cannot_report(path: &Path, err: &std::io::Error) -> Failure {
-    Failure {
-        what: format!("the report cannot be written to {}", path.display()),
-        cause: err.to_string(),
-        fix: "name a file in a folder that can be written; the run itself is complete".into(),
-        exit: Exit::Target,
-    }
 }

@@ -15,10 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+pub(super) use transport::post_once;
 use transport::{Answer, Transport};
 
 use super::clock::Clock;
-use super::quota::{Hold, Ledger, Quotas};
+use super::quota::{Hold, Ledger, Left, Quotas};
 use super::rate_limit::{Pace, Permit};
 use super::refusal::Refusal;
 use super::retry::{Patience, Retries};
@@ -150,9 +151,9 @@ impl Client {
         self.inner.clock.steady().plus_micros(self.inner.ahead.load(Ordering::Relaxed))
     }
 
-    /// Requests left of each quota counter's longest window, as far as this
+    /// What is left of each quota counter's longest window, as far as this
     /// machine knows: others may share the quota.
-    pub async fn left(&self) -> BTreeMap<String, u32> {
+    pub async fn left(&self) -> BTreeMap<String, Left> {
         let (ledger, now) = (Arc::clone(&self.inner.ledger), self.inner.clock.now());
         tokio::task::spawn_blocking(move || ledger.left(now)).await.unwrap_or_default()
     }

@@ -20,6 +20,7 @@ mod retry;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod webhook;
 mod window;
 
 use std::future::Future;
@@ -30,6 +31,8 @@ use serde_json::Value;
 
 pub use client::{Begun, Client, Settings};
 pub use error::{AskError, ClientError};
+pub use quota::Left;
+pub use webhook::Webhook;
 
 use crate::cursor::Timestamp;
 

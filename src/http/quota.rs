@@ -59,6 +59,15 @@ pub(super) struct Quotas {
     pub longest_pace: Duration,
 }
 
+/// What is left of a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Requests that may be sent now.
+    pub requests: u32,
+    /// What the quota allows.
+    pub of: Allowance,
+}
+
 /// Why a request may not go yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hold {
@@ -201,8 +210,8 @@ impl Ledger {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many requests are left of each counter's longest window.
-    pub(super) fn left(&self, now: Timestamp) -> BTreeMap<String, u32> {
+    /// What is left of each counter's longest window.
+    pub(super) fn left(&self, now: Timestamp) -> BTreeMap<String, Left> {
         self.transaction(|tx| {
             let mut left = BTreeMap::new();
             for (counter, allowances) in &self.quotas.limits {
@@ -210,8 +219,8 @@ impl Ledger {
                 let scope = self.scope(counter);
                 let spent = scope.spent(tx, now, allowance.reach())?;
                 let is_blocked = scope.blocked(tx, now)?.is_some();
-                let room = if is_blocked { 0 } else { window::left(*allowance, &spent, now) };
-                left.insert(counter.clone(), room);
+                let requests = if is_blocked { 0 } else { window::left(*allowance, &spent, now) };
+                left.insert(counter.clone(), Left { requests, of: *allowance });
             }
             Ok(left)
         })

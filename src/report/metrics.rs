@@ -3,9 +3,7 @@
 //! What tells how fresh a stream is comes from the state, so that a run which fails does not
 //! make it look fresh, nor forget it.
 
-use std::collections::BTreeMap;
-
-use super::Outcome;
+use super::{Facts, Freshness, Outcome};
 use crate::cursor::Timestamp;
 
 const FAILED: &str = "1 where the last run did not complete the stream.";
@@ -14,42 +12,14 @@ const REQUESTS: &str = "Requests of the last run, retries included.";
 const DURATION: &str = "How long the last run of the stream took.";
 const WAITED: &str = "Of that, waiting for quotas and after refusals.";
 
-/// What is known of a stream beyond one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Freshness {
-    /// The stream.
-    pub stream: String,
-    /// Where it goes.
-    pub object: String,
-    /// Up to when it is complete.
-    pub complete_to: Option<Timestamp>,
-    /// When the last run ended that made it complete.
-    pub last_success: Option<Timestamp>,
-}
-
-/// What there is to tell of a run.
-#[derive(Debug)]
-pub struct Facts<'a> {
-    /// When it ended.
-    pub ended: Timestamp,
-    /// The process's exit code.
-    pub exit: u8,
-    /// What became of its streams.
-    pub outcomes: &'a [Outcome],
-    /// All streams of the state.
-    pub freshness: &'a [Freshness],
-    /// Requests left of each quota counter.
-    pub quota_left: &'a BTreeMap<String, u32>,
-}
-
 /// The text of the file.
 pub fn metrics(facts: &Facts<'_>) -> String {
-    let Facts { ended, exit, outcomes, freshness, quota_left } = facts;
+    let Facts { ended, exit, outcomes, freshness, quotas, .. } = facts;
     let mut text = Text::default();
     text.family("hogline_run_ended_timestamp_seconds", "When the last run ended.");
     text.sample(&[], ended.seconds());
     text.family("hogline_run_exit_code", "How the last run ended; 0 is complete.");
-    text.sample(&[], f64::from(*exit));
+    text.sample(&[], f64::from(exit.code()));
     text.each(outcomes, "hogline_stream_failed", FAILED, |outcome| {
         f64::from(u8::from(outcome.failure.is_some()))
     });
@@ -78,19 +48,19 @@ pub fn metrics(facts: &Facts<'_>) -> String {
         "hogline_stream_complete_to_timestamp_seconds",
         "Up to when the stream is complete.",
     );
-    for known in *freshness {
+    for known in freshness {
         text.optional(known, known.complete_to);
     }
     text.family(
         "hogline_stream_last_success_timestamp_seconds",
         "When the last run ended that completed the stream.",
     );
-    for known in *freshness {
+    for known in freshness {
         text.optional(known, known.last_success);
     }
     text.family("hogline_quota_requests_left", "Requests left of each of PostHog's quotas.");
-    for (counter, left) in *quota_left {
-        text.sample(&[("quota", counter)], f64::from(*left));
+    for (counter, left) in quotas {
+        text.sample(&[("quota", counter)], f64::from(left.requests));
     }
     text.text
 }
@@ -149,9 +119,12 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::config::Mode;
-    use crate::http::Meter;
+    use crate::config::{Allowance, Mode};
+    use crate::error::Exit;
+    use crate::http::{Left, Meter};
     use crate::report::Tally;
 
     #[test]
@@ -167,12 +140,14 @@ mod tests {
             complete_to: Some(at("2026-03-04T00:00:00.5Z")),
             last_success: None,
         };
+        let left = Left { requests: 17, of: Allowance::parse("4800/1h").unwrap() };
         let text = metrics(&Facts {
             ended: at("2026-03-04T00:00:01Z"),
-            exit: 3,
+            exit: Exit::Partly,
             outcomes: &[outcome],
-            freshness: &[known],
-            quota_left: &BTreeMap::from([("crud".to_owned(), 17)]),
+            freshness: vec![known],
+            quotas: BTreeMap::from([("crud".to_owned(), left)]),
+            ..Facts::of("replication.yaml", at("2026-03-04T00:00:00Z"))
         });
 
         for line in [

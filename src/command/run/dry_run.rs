@@ -110,12 +110,11 @@ async fn duration(requests: u64, quota: &[String], plan: &Plan) -> Duration {
         rate if rate > 0.0 => Duration::from_secs_f64(requests as f64 / rate),
         _ => return Duration::ZERO,
     };
-    let limits = plan.registry.counters(&inputs.limits.clone().unwrap_or_default());
     let left = plan.client.left().await;
     let longest = quota.iter().filter_map(|counter| {
-        let allowance = limits.get(counter)?.iter().max_by_key(|allowance| allowance.per)?;
-        let beyond = requests.saturating_sub(u64::from(*left.get(counter)?));
-        Some(allowance.per.mul_f64(beyond as f64 / f64::from(allowance.requests.max(1))))
+        let left = left.get(counter)?;
+        let beyond = requests.saturating_sub(u64::from(left.requests));
+        Some(left.of.per.mul_f64(beyond as f64 / f64::from(left.of.requests.max(1))))
     });
     longest.fold(paced, Duration::max)
 }

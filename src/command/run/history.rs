@@ -18,10 +18,9 @@ pub(super) fn narrowed(
     let chosen = jobs::chosen(replication, options)?;
     let mut streams: Vec<String> = chosen.iter().map(|stream| stream.name.clone()).collect();
     if options.only_failed {
-        let ours: Vec<&str> = replication.streams.iter().map(|s| s.name.as_str()).collect();
         let runs = state.runs().map_err(|err| jobs::unusable_state(&err))?;
-        let is_ours = |run: &&Run| run.streams.iter().any(|s| ours.contains(&s.stream.as_str()));
-        let last = runs.iter().find(is_ours);
+        let runs = of(replication, runs);
+        let last = runs.first();
         streams.retain(|name| last.is_some_and(|run| run.failed().any(|s| s.stream == *name)));
         if streams.is_empty() {
             report::print(&none_failed(last));
@@ -29,6 +28,13 @@ pub(super) fn narrowed(
         }
     }
     Ok(Some(Options { streams, ..options.clone() }))
+}
+
+/// Of all runs of the state those that had streams of this replication.
+pub(super) fn of(replication: &Replication, mut runs: Vec<Run>) -> Vec<Run> {
+    let ours: Vec<&str> = replication.streams.iter().map(|s| s.name.as_str()).collect();
+    runs.retain(|run| run.streams.iter().any(|s| ours.contains(&s.stream.as_str())));
+    runs
 }
 
 fn none_failed(last: Option<&Run>) -> String {
@@ -40,21 +46,25 @@ fn none_failed(last: Option<&Run>) -> String {
     }
 }
 
-/// Remembers a run; one that cannot be remembered is still a run. A mistake in what was
-/// typed or configured is none.
+/// Remembers a run; one that cannot be remembered is still a run.
 pub(super) fn record(plan: &Plan, outcomes: Result<&[Outcome], &Failure>) {
-    let (exit, streams) = match outcomes {
-        Ok(outcomes) => (exit_of(outcomes), outcomes.iter().map(of_outcome).collect()),
-        Err(failure) if failure.exit == Exit::Usage => return,
-        Err(failure) => (failure.exit, not_begun(plan, failure)),
-    };
+    let Some(run) = run(plan, outcomes) else { return };
     crash_point!("before the history");
-    let started = plan.begun;
-    let run = Run { started, ended: Timestamp::now(), exit_code: exit.code(), streams };
     if let Err(err) = plan.state.record_run(&run) {
         tracing::warn!(%err, "the run is not in the history");
     }
     jobs::keep_copy(&plan.state);
+}
+
+/// A run as it is remembered. A mistake in what was typed or configured is none.
+pub(super) fn run(plan: &Plan, outcomes: Result<&[Outcome], &Failure>) -> Option<Run> {
+    let (exit, streams) = match outcomes {
+        Ok(outcomes) => (exit_of(outcomes), outcomes.iter().map(of_outcome).collect()),
+        Err(failure) if failure.exit == Exit::Usage => return None,
+        Err(failure) => (failure.exit, not_begun(plan, failure)),
+    };
+    let (started, ended) = (plan.begun, Timestamp::now());
+    Some(Run { started, ended, exit_code: exit.code(), streams })
 }
 
 fn of_outcome(outcome: &Outcome) -> RunStream {
@@ -74,7 +84,7 @@ fn not_begun(plan: &Plan, failure: &Failure) -> Vec<RunStream> {
     let streams = plan.replication.streams.iter().filter(|stream| is_wanted(&stream.name));
     let failed = streams.map(|stream| RunStream {
         stream: stream.name.clone(),
-        object: stream.object.clone(),
+        object: jobs::object(&plan.target, stream),
         rows: 0,
         requests: 0,
         exit_code: failure.exit.code(),

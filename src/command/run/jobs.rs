@@ -27,7 +27,7 @@ const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
 /// would make a run unsafe.
 pub(super) fn prepare(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<Job>, Failure> {
     let Plan { registry, replication, options, source, target, state, begun, .. } = plan;
-    let (place, label) = (place(target), target.label());
+    let place = place(target);
     let streams = chosen(replication, options)?;
     refuse_shared_tables(&streams, &place)?;
     let mut jobs = Vec::new();
@@ -50,7 +50,7 @@ pub(super) fn prepare(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<Job>, Fai
         if wish.mode == Mode::Snapshot {
             keep_copies(Arc::make_mut(&mut endpoint));
         }
-        let object = format!("{label}#{}", target::name_in(&place, &config.object));
+        let object = object(target, config);
         let key = stream_key(&source.origin, &source.project_id, &endpoint, object);
         let log = state.schema_changes(&key).map_err(|err| unusable_state(&err))?;
         let drift = columns::shape(&mut endpoint, config, &mut wish, replication, &log)?;
@@ -65,6 +65,11 @@ pub(super) fn prepare(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<Job>, Fai
         ));
     }
     Ok(jobs)
+}
+
+/// Names the table or folder of a stream, in state and target.
+pub(super) fn object(target: &TargetConnection, config: &StreamConfig) -> String {
+    format!("{}#{}", target.label(), target::name_in(&place(target), &config.object))
 }
 
 fn unknown_columns(stream: &str) -> Failure {

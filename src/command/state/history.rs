@@ -1,7 +1,5 @@
 //! `state runs`: what runs did, the last one first.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::show::print_json;
@@ -44,7 +42,7 @@ fn table(runs: &[Run]) -> String {
         let failed = run.failed().count();
         table.row(vec![
             run.started.to_string(),
-            took(run.ended.since(run.started)),
+            report::took(run.ended.since(run.started)),
             run.exit_code.to_string(),
             words(run.exit_code).into(),
             (run.streams.len() - failed).to_string(),
@@ -60,13 +58,4 @@ fn table(runs: &[Run]) -> String {
 fn named(run: &Run, failed: usize) -> String {
     let names: Vec<&str> = run.failed().map(|done| done.stream.as_str()).collect();
     if names.is_empty() { "0".into() } else { format!("{failed}: {}", names.join(", ")) }
-}
-
-fn took(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match (seconds / 3600, seconds / 60 % 60) {
-        (0, 0) => format!("{:.1} s", span.as_secs_f64()),
-        (0, minutes) => format!("{minutes} min {} s", seconds % 60),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
-    }
 }

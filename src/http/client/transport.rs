@@ -15,7 +15,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use reqwest::Response;
-use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use tokio::time::Instant;
 use url::{Host, Position, Url};
 
@@ -52,7 +54,10 @@ impl Transport {
         timeouts: Timeouts,
     ) -> Result<Self, ClientError> {
         let origin = origin(text)?;
-        let http = connector(&origin, key)?;
+        let bearer = format!("Bearer {}", key.expose());
+        let mut bearer = HeaderValue::from_str(&bearer).map_err(|_| ClientError::Key)?;
+        bearer.set_sensitive(true);
+        let http = connector(&origin, HeaderMap::from_iter([(AUTHORIZATION, bearer)]))?;
         Ok(Self { http, origin, timeouts })
     }
 
@@ -228,16 +233,30 @@ fn origin(text: &str) -> Result<Url, ClientError> {
     Ok(url)
 }
 
-/// Builds the HTTP client.
+/// Sends JSON once to an address that is not PostHog's, without the key; returns the status.
+///
+/// # Errors
+///
+/// Why there is no answer, without the address.
+pub(in crate::http) async fn post_once(
+    url: &Url,
+    json: String,
+    patience: Duration,
+) -> Result<u16, String> {
+    let http = connector(url, HeaderMap::new()).map_err(|error| error.to_string())?;
+    let request = http.post(url.clone()).header(CONTENT_TYPE, "application/json").body(json);
+    let answer = request.timeout(patience).send().await;
+    let answer = answer.map_err(|error| quote(&chain(&error.without_url())))?;
+    Ok(answer.status().as_u16())
+}
+
+/// Builds the HTTP client; `headers` go with every request.
 #[expect(clippy::disallowed_methods, reason = "the one place that builds a client")]
-fn connector(origin: &Url, key: &Secret) -> Result<reqwest::Client, ClientError> {
+fn connector(origin: &Url, headers: HeaderMap) -> Result<reqwest::Client, ClientError> {
     crate::tls::install_provider();
-    let bearer = format!("Bearer {}", key.expose());
-    let mut bearer = HeaderValue::from_str(&bearer).map_err(|_| ClientError::Key)?;
-    bearer.set_sensitive(true);
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("hogline/", env!("CARGO_PKG_VERSION")))
-        .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
+        .default_headers(headers)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .connect_timeout(CONNECT)

@@ -99,7 +99,7 @@ async fn quota_is_waited_for_before_the_request_is_sent() {
 
     assert_eq!(case.waits(), [60]);
     assert_eq!(case.meter.waited().as_secs(), 60);
-    assert_eq!(case.client.left().await["query"], 1);
+    assert_eq!(case.client.left().await["query"].requests, 1);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ mod reader;
 mod s3;
 mod shim;
 mod table;
+mod webhook;
 
 #[cfg(feature = "postgres")]
 pub(crate) use cable::{Cable, Strike};
@@ -38,3 +39,4 @@ pub(crate) use reader::Texts;
 pub(crate) use s3::{KEY_ID, Oddity, S3, SECRET};
 pub(crate) use shim::Shim;
 pub(crate) use table::Copy;
+pub(crate) use webhook::Webhook;
