@@ -74,6 +74,7 @@ impl Writer {
                 }
                 position.path = Some(path);
                 position.begin(leg);
+                self.tally.walk(leg, position.reached());
                 Ok(())
             }
             Delivery::Rows(batch) => self.rows(&batch),
