@@ -8,14 +8,16 @@ mod facts;
 mod figures;
 mod metrics;
 mod page;
+mod progress;
 mod series;
 mod table;
+mod tally;
 mod verification;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -24,16 +26,17 @@ use crate::config::secret::redact;
 use crate::cursor::Timestamp;
 use crate::error::Failure;
 use crate::http::Meter;
-use crate::record::repair::Repairs;
-use crate::target::Written;
 
 pub use compaction::compaction;
 pub use facts::{Facts, Freshness, as_json};
 pub use figures::took;
 pub use metrics::metrics;
 pub use page::page;
+pub use progress::{Progress, never_draw};
 pub use series::Series;
 pub use table::Table;
+use tally::Totals;
+pub use tally::{Rows, Tally};
 pub use verification::{verification, verification_as_json};
 
 /// Writes a result to stdout. A reader that went away is no failure of ours.
@@ -47,7 +50,8 @@ pub fn tell(text: &str) {
 }
 
 fn write_all(out: &mut dyn Write, text: &str) {
-    let written = writeln!(out, "{}", redact(text)).and_then(|()| out.flush());
+    let text = redact(text);
+    let written = progress::aside(|| writeln!(out, "{text}").and_then(|()| out.flush()));
     // Nobody is left to tell.
     drop(written);
 }
@@ -58,162 +62,13 @@ pub struct RedactedStderr;
 
 impl Write for RedactedStderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::stderr().write_all(redact(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        let text = String::from_utf8_lossy(bytes);
+        progress::aside(|| io::stderr().write_all(redact(&text).as_bytes()))?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
-    }
-}
-
-/// Rows by what became of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Rows {
-    /// Not there before.
-    pub new: u64,
-    /// There with other content.
-    pub updated: u64,
-    /// There with the same content.
-    pub unchanged: u64,
-    /// Of the new ones, those that arrived behind the cursor.
-    pub late: u64,
-    /// Taken out, or marked, because PostHog no longer has them.
-    pub deleted: u64,
-}
-
-impl Rows {
-    fn add(&mut self, other: Self) {
-        self.new += other.new;
-        self.updated += other.updated;
-        self.unchanged += other.unchanged;
-        self.late += other.late;
-        self.deleted += other.deleted;
-    }
-
-    /// All that were delivered.
-    pub fn seen(self) -> u64 {
-        self.new + self.updated + self.unchanged
-    }
-}
-
-/// Counts what happens to a stream while it is replicated.
-#[derive(Debug)]
-pub struct Tally {
-    stream: String,
-    /// When the run began, that of all its streams.
-    since: Instant,
-    counts: Mutex<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    begun: Option<Instant>,
-    ended: bool,
-    path: Option<String>,
-    rows: Rows,
-    page: Rows,
-    repairs: Repairs,
-    page_repairs: Repairs,
-    reached: Option<Timestamp>,
-    keys_beyond: usize,
-    series: Series,
-}
-
-impl Tally {
-    /// Begins to count for a stream.
-    pub fn of(stream: &str) -> Arc<Self> {
-        let (stream, since) = (stream.to_owned(), Instant::now());
-        Arc::new(Self { stream, since, counts: Mutex::default() })
-    }
-
-    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn begin(&self) {
-        self.counts().begun = Some(Instant::now());
-        tell(&format!("{}: begins", self.stream));
-    }
-
-    pub(crate) fn end(&self, complete: bool) {
-        let line = self.line();
-        self.counts().ended = true;
-        let outcome = if complete { "complete" } else { "stopped" };
-        tell(&format!("{}: {outcome}, {line}", self.stream));
-    }
-
-    pub(crate) fn read_by(&self, path: &str) {
-        self.counts().path = Some(path.to_owned());
-    }
-
-    pub(crate) fn add(&self, written: &Written, arrived: &Repairs, late: bool) {
-        let Written { new, updated, unchanged, repairs, .. } = written;
-        let late = if late { *new } else { 0 };
-        let rows = Rows { new: *new, updated: *updated, unchanged: *unchanged, late, deleted: 0 };
-        let mut counts = self.counts();
-        counts.page.add(rows);
-        counts.page_repairs.add(repairs);
-        counts.page_repairs.add(arrived);
-    }
-
-    /// Notes how many keys of a flattened column have no column of their own.
-    pub(crate) fn leave_keys(&self, beyond: usize) {
-        let mut counts = self.counts();
-        counts.keys_beyond = counts.keys_beyond.max(beyond);
-    }
-
-    /// Counts rows that PostHog no longer has.
-    pub(crate) fn remove(&self, rows: u64) {
-        self.counts().rows.deleted += rows;
-    }
-
-    pub(crate) fn commit_page(&self) {
-        let mut counts = self.counts();
-        let (page, repairs) =
-            (std::mem::take(&mut counts.page), std::mem::take(&mut counts.page_repairs));
-        counts.rows.add(page);
-        counts.repairs.add(&repairs);
-        let (rows, begun) = (counts.rows.seen(), counts.begun.unwrap_or(self.since));
-        counts.series.note(begun.elapsed(), rows);
-    }
-
-    pub(crate) fn void_page(&self) {
-        let mut counts = self.counts();
-        counts.page = Rows::default();
-        counts.page_repairs = Repairs::default();
-    }
-
-    pub(crate) fn reach(&self, at: Option<Timestamp>) {
-        let mut counts = self.counts();
-        counts.reached = at.or(counts.reached);
-    }
-
-    /// Rows and speed so far, in a line.
-    fn line(&self) -> String {
-        let counts = self.counts();
-        let rows = counts.rows.seen();
-        let seconds = counts.begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64());
-        let at = counts.reached.map(|at| format!(", at {at}")).unwrap_or_default();
-        let unit = if rows == 1 { "row" } else { "rows" };
-        format!("{rows} {unit} in {seconds:.1} s{at}")
-    }
-
-    fn is_running(&self) -> bool {
-        let counts = self.counts();
-        counts.begun.is_some() && !counts.ended
-    }
-}
-
-/// Tells every half minute how far each running stream is, until dropped.
-pub async fn watch_progress(tallies: &[Arc<Tally>]) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(30));
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        for tally in tallies.iter().filter(|tally| tally.is_running()) {
-            tell(&format!("{}: {}", tally.stream, tally.line()));
-        }
     }
 }
 
@@ -263,22 +118,20 @@ impl Outcome {
         complete_to: Option<Timestamp>,
         failure: Option<Failure>,
     ) -> Self {
-        let counts = tally.counts();
+        let Totals { path, rows, repairs, keys_beyond, begun_after, series } = tally.totals();
         Self {
             stream,
             object,
             mode: mode.name(),
-            read_by: counts.path.clone(),
-            rows: counts.rows,
-            repairs: counts.repairs.iter().map(|(name, n)| (name.to_owned(), n)).collect(),
-            keys_beyond: counts.keys_beyond,
+            read_by: path,
+            rows,
+            repairs: repairs.iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+            keys_beyond,
             requests: meter.requests(),
             waited_seconds: meter.waited().as_secs_f64(),
             seconds: took.as_secs_f64(),
-            begun_seconds: counts
-                .begun
-                .map_or(0.0, |begun| begun.duration_since(tally.since).as_secs_f64()),
-            series: counts.series.clone(),
+            begun_seconds: begun_after.as_secs_f64(),
+            series,
             complete_to,
             error: failure.as_ref().map(|failure| redact(&failure.to_string()).into_owned()),
             failure,

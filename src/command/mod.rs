@@ -57,6 +57,9 @@ fn told(failure: &Failure) -> Exit {
 }
 
 fn start_log(cli: &Cli) {
+    if cli.log_format == LogFormat::Json {
+        report::never_draw();
+    }
     let level = if cli.debug { "hogline=debug" } else { "hogline=info" };
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(level))

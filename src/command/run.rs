@@ -28,7 +28,7 @@ use crate::cursor::{Interval, Timestamp};
 use crate::error::{Exit, Failure, overall};
 use crate::http::Client;
 use crate::record::filter::Filter;
-use crate::report::{self, Facts, Outcome, Tally};
+use crate::report::{self, Facts, Outcome, Progress, Tally};
 use crate::runner;
 use crate::spec::endpoint::Endpoint;
 use crate::spec::registry::Registry;
@@ -158,9 +158,10 @@ async fn attempted(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
 async fn attempt(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
     let (jobs, shared) = ready(plan).await?;
     let tallies: Vec<Arc<Tally>> = jobs.iter().map(|job| Tally::of(&job.endpoint.stream)).collect();
+    let progress = Progress::of(&tallies, &plan.client);
     Ok(tokio::select! {
         // The watcher never ends by itself.
-        () = report::watch_progress(&tallies) => Vec::new(),
+        () = progress.watch() => Vec::new(),
         outcomes = runner::replicate(jobs, shared, plan.stop.clone(), &tallies) => outcomes,
     })
 }

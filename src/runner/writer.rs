@@ -94,6 +94,7 @@ impl Writer {
                 }
                 position.path = Some(path);
                 position.begin(leg);
+                self.tally.walk(leg, position.reached());
             }
             Delivery::Rows(batch) => return self.rows_within(batch),
             Delivery::Abandon => {

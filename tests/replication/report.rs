@@ -1,6 +1,8 @@
-//! What a run leaves for people: a page, beside the report for programs.
+//! What a run shows to people: progress on a terminal, and a page, beside the report for programs.
 
 use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use hogline::sandbox::{Fault, FaultKind, KEY};
 use serde_json::json;
@@ -94,4 +96,33 @@ fn a_report_that_cannot_be_written_does_not_hide_why_the_run_failed() {
     posthog.fault(Fault::on("", FaultKind::Status(401, String::new())));
 
     project.run_with(&nowhere).exits(4).says("the report cannot be written").says("401");
+}
+
+/// Gives the program, in a shell, a terminal of its own; what is drawn there goes to stdout.
+const ON_A_TERMINAL: &str = "TERM=xterm exec script -qec \"$*\" /dev/null";
+
+#[test]
+fn a_terminal_shows_how_far_each_stream_is() {
+    if !Path::new("/usr/bin/script").exists() {
+        return;
+    }
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["events", "cohorts"]);
+    posthog.fault(Fault::on("/cohorts/", FaultKind::Slow(Duration::from_secs(1))).first(1));
+
+    let told = project.run_in_shell(ON_A_TERMINAL, &[]).succeeds();
+
+    for part in ["cohorts | ", "0 rows, 0/s", "requests left: clickhouse", "cohorts: complete"] {
+        assert!(told.stdout.contains(part), "{part:?} is not shown:\n{told}");
+    }
+    assert!(!told.stdout.contains("begins"), "{told}");
+    let last = told.stdout.lines().last().unwrap();
+    assert!(last.contains("complete to"), "something is left below the summary:\n{told}");
+
+    // Logs for machines are not drawn over, nor is what nobody watches.
+    posthog.later(Duration::from_secs(60));
+    let told = project.run_in_shell(ON_A_TERMINAL, &["--log-format", "json"]).succeeds();
+    assert!(told.stdout.contains("cohorts: begins") && !told.stdout.contains('\u{1b}'), "{told}");
+    let told = project.run().succeeds();
+    assert!(told.stderr.contains("cohorts: begins") && !told.stderr.contains('\u{1b}'), "{told}");
 }
