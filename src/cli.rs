@@ -125,7 +125,7 @@ pub struct RunArgs {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "csv",
-        conflicts_with_all = ["dry_run", "only_failed", "mode", "state", "report", "metrics_file", "webhook"]
+        conflicts_with_all = ["dry_run", "only_failed", "mode", "report", "metrics_file", "webhook"]
     )]
     pub stdout: Option<StdoutFormat>,
     /// Only those that were not complete when the last run ended.
@@ -141,7 +141,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME")]
     pub max_wait: Option<String>,
     /// The state database, or the folder it is in [default: state/ beside the replication file].
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", env = "HOGLINE_STATE")]
     pub state: Option<PathBuf>,
     /// Write the run's report to this file: a page to look at if it ends in .html, else JSON; may
     /// be given twice.
@@ -210,7 +210,7 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub repair: bool,
     /// The state database, or the folder it is in [default: state/ beside the replication file].
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", env = "HOGLINE_STATE")]
     pub state: Option<PathBuf>,
     /// How the result looks.
     #[arg(long, value_enum, default_value = "text")]
@@ -227,7 +227,7 @@ pub struct CompactArgs {
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub streams: Vec<String>,
     /// The state database, or the folder it is in [default: state/ beside the replication file].
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", env = "HOGLINE_STATE")]
     pub state: Option<PathBuf>,
 }
 
@@ -259,7 +259,7 @@ pub struct DoctorArgs {
     #[arg(short, long, value_name = "FILE")]
     pub replication: Option<PathBuf>,
     /// The state database, or the folder it is in [default: state/ beside the replication file].
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", env = "HOGLINE_STATE")]
     pub state: Option<PathBuf>,
     /// How the answer looks.
     #[arg(long, value_enum, default_value = "table")]

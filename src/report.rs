@@ -109,6 +109,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What became of a stream that is not vouched for.
+    fn incomplete(&self) -> &'static str {
+        match &self.failure {
+            Some(_) => "stopped",
+            None if self.mode == Mode::DefinitionOnly.name() => "defined",
+            None => "ended at the limit",
+        }
+    }
+
     pub(crate) fn new(
         (stream, object): (String, String),
         mode: Mode,
@@ -173,11 +182,9 @@ pub fn summary(outcomes: &[Outcome]) -> String {
             outcome.repairs.values().sum::<u64>().to_string(),
             outcome.requests.to_string(),
             format!("{:.1} s", outcome.waited_seconds),
-            match (&outcome.failure, outcome.complete_to) {
-                (None, Some(to)) => format!("complete to {}Z", &to.text().as_str()[..19]),
-                (None, None) if outcome.mode == Mode::DefinitionOnly.name() => "defined".into(),
-                (None, None) => "ended at the limit".into(),
-                (Some(_), _) => "stopped".into(),
+            match outcome.complete_to {
+                Some(to) => format!("complete to {}Z", &to.text().as_str()[..19]),
+                None => outcome.incomplete().into(),
             },
         ]);
     }

@@ -5,6 +5,7 @@ mod columns;
 mod connect;
 mod dry_run;
 mod history;
+mod hooks;
 mod jobs;
 mod queries;
 mod scratch;
@@ -86,12 +87,19 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
         account.report(&Facts::of(&file, Timestamp::now()))?;
         return Ok(Exit::Complete);
     };
-    let outcomes = attempted(&plan).await;
+    let file = written.file.display().to_string();
+    let begun = hooks::run(&plan.replication.hooks.start, &hooks::of_start(&file)).await;
+    let outcomes = match begun {
+        Ok(()) => attempted(&plan).await,
+        Err(failure) => Err(failure),
+    };
     crash_point!("before the summary");
     if let Ok(outcomes) = &outcomes {
         tell(outcomes);
     }
     let left = account.leave(&plan, outcomes.as_deref()).await;
+    let told = hooks::of_end(&file, outcomes.as_deref());
+    let left = left.and(hooks::run(&plan.replication.hooks.end, &told).await);
     match (outcomes, left) {
         (Ok(outcomes), Ok(())) => Ok(exit_of(&outcomes)),
         (Ok(_), Err(unreported)) => Err(unreported),

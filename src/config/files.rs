@@ -9,7 +9,7 @@ use super::node::Node;
 use super::replication::DeleteMissing;
 
 /// What Sling can say of a target and we cannot.
-pub(super) const SLING_OPTIONS: [&str; 16] = [
+pub(super) const SLING_OPTIONS: [&str; 14] = [
     "adjust_column_type",
     "batch_limit",
     "column_casing",
@@ -18,8 +18,6 @@ pub(super) const SLING_OPTIONS: [&str; 16] = [
     "datetime_format",
     "delimiter",
     "direct_insert",
-    "file_max_bytes",
-    "file_max_rows",
     "header",
     "ignore_existing",
     "max_decimals",
@@ -130,6 +128,8 @@ pub(super) struct TargetOptions {
     pub(super) primary_key: Option<Vec<String>>,
     pub(super) delete_missing: Option<DeleteMissing>,
     pub(super) add_new_columns: Option<bool>,
+    pub(super) file_max_rows: Option<u64>,
+    pub(super) file_max_bytes: Option<u64>,
     pub(super) pre_sql: Option<String>,
     pub(super) post_sql: Option<String>,
     at: Option<(At, String)>,
@@ -144,10 +144,19 @@ impl TargetOptions {
             primary_key: table_keys(&mut fields, complaints),
             delete_missing: fields.opt_choice("delete_missing", "choice", &DeleteMissing::ALL),
             add_new_columns: fields.opt_bool("add_new_columns"),
+            file_max_rows: fields.opt_integer("file_max_rows"),
+            file_max_bytes: fields.opt_integer("file_max_bytes"),
             pre_sql: fields.opt_text("pre_sql").map(str::to_owned),
             post_sql: fields.opt_text("post_sql").map(str::to_owned),
             at: Some((node.at, path.to_owned())),
         };
+        for (key, most) in
+            [("file_max_rows", options.file_max_rows), ("file_max_bytes", options.file_max_bytes)]
+        {
+            if most == Some(0) {
+                fields.complain(key, "expected a number from 1 on");
+            }
+        }
         fields.refuse(&SLING_OPTIONS, super::replication::refuse_sling);
         fields.finish();
         options
@@ -162,6 +171,8 @@ impl TargetOptions {
             primary_key: self.primary_key.or_else(|| defaults.primary_key.clone()),
             delete_missing: self.delete_missing.or(defaults.delete_missing),
             add_new_columns: self.add_new_columns.or(defaults.add_new_columns),
+            file_max_rows: self.file_max_rows.or(defaults.file_max_rows),
+            file_max_bytes: self.file_max_bytes.or(defaults.file_max_bytes),
             pre_sql: self.pre_sql.or_else(|| defaults.pre_sql.clone()),
             post_sql: self.post_sql.or_else(|| defaults.post_sql.clone()),
             at: self.at.or_else(|| defaults.at.clone()),

@@ -117,8 +117,17 @@ struct Draft {
     sslrootcert: Option<PathBuf>,
 }
 
+/// Tells how a variable is written here, where somebody names one as in PostHog's secrets.
+fn refuse_reference(text: &str) -> Result<(), String> {
+    match text.strip_prefix("env:") {
+        Some(name) => Err(format!("env:{name} is not read here: write ${{{name}}}")),
+        None => Ok(()),
+    }
+}
+
 impl Draft {
     fn of_url(text: &str, base: &Path) -> Result<Self, String> {
+        refuse_reference(text)?;
         let unreadable = || {
             format!(
                 "is no URL: write {EXAMPLE}, with other characters of the password as %40 for `@`, \
@@ -148,6 +157,7 @@ impl Draft {
     }
 
     fn set(&mut self, key: &str, text: &str, base: &Path) -> Result<(), String> {
+        refuse_reference(text)?;
         let given = || Some(text.to_owned()).filter(|text| !text.is_empty());
         match key {
             "host" => self.host = given(),

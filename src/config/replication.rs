@@ -14,6 +14,7 @@ use super::columns::{self, DeclaredColumn, Flattening};
 use super::complaint::{At, Complaints, ConfigError};
 use super::fields::Fields;
 use super::files::{FileFormat, TargetOptions};
+use super::hooks::{self, Hooks};
 use super::mode::Mode;
 use super::node::{Key, Kind, Node};
 use super::source_options::{ReadBy, SourceOptions};
@@ -30,9 +31,6 @@ const DEFAULT_OBJECT: &str = "posthog.{stream_name}";
 const PART_DATE: &str = "{part_date}";
 
 const DATE_COMES_LAST: &str = "{part_date} comes last, as in posthog.events/{part_date}";
-
-/// What Sling's replications can say at the root and we cannot.
-const SLING_ROOT: [&str; 1] = ["hooks"];
 
 /// What Sling can say of a stream and we cannot.
 const SLING_STREAM: [&str; 9] = [
@@ -147,6 +145,8 @@ pub struct StreamConfig {
     pub post_sql: Option<String>,
     /// How files are written, where that is said.
     pub format: Option<FileFormat>,
+    /// How many rows a file has at most, and how many bytes, where that is said.
+    pub file_most: (Option<u64>, Option<u64>),
     /// The columns asked for, `-column` for one to leave out; empty means all.
     pub select: Vec<String>,
     /// The key to use in place of the registry's.
@@ -208,6 +208,8 @@ pub struct Replication {
     pub target: String,
     /// The streams that are not disabled, in the order of the file.
     pub streams: Vec<StreamConfig>,
+    /// What is done before and after them.
+    pub hooks: Hooks,
 }
 
 impl Replication {
@@ -279,13 +281,13 @@ fn read_root(
     let defaults = fields.node("defaults").map(|node| Settings::read(node, "defaults", complaints));
     let defaults = defaults.unwrap_or_default();
     let streams = fields.required("streams");
-    fields.refuse(&SLING_ROOT, refuse_sling);
+    let hooks = hooks::hooks(&mut fields, complaints);
     fields.finish();
 
     let entries = streams.map(|node| read_streams(node, &defaults, complaints)).unwrap_or_default();
     let named = name_streams(&entries, known, complaints);
     let streams = Objects { source: &source, target: &target, variables, complaints }.settle(named);
-    Replication { file: file.to_owned(), source, target, streams }
+    Replication { file: file.to_owned(), source, target, streams, hooks }
 }
 
 pub(super) fn refuse_sling(key: &str) -> String {
@@ -526,6 +528,9 @@ impl Objects<'_> {
                 mode: settings.mode.unwrap_or(Mode::FullRefresh),
                 object,
                 by_date,
+                file_most: options
+                    .map(|options| (options.file_max_rows, options.file_max_bytes))
+                    .unwrap_or_default(),
                 format: options.and_then(|options| options.settle(self.complaints)),
                 tags: settings.tags.unwrap_or_default(),
                 range: source.range,

@@ -122,6 +122,11 @@ impl AskError {
                 spell(*wait),
                 clock(*until)
             ),
+            Self::Unavailable { status: None, detail, .. } if detail.contains("certificate") => {
+                "check the host; where the certificate is your own authority's, add that to the \
+                 system's CA certificates, or point SSL_CERT_FILE at a bundle that has it"
+                    .to_owned()
+            }
             Self::Unavailable { status: None, .. } => {
                 "check the host, the network and the proxy, then run again".to_owned()
             }

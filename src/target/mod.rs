@@ -90,6 +90,10 @@ pub struct Layout {
     pub format: FileFormat,
     /// Whether they are in folders by date, `event_date=2026-01-01`.
     pub by_date: bool,
+    /// How many rows a file has at most.
+    pub most_rows: Option<u64>,
+    /// At how many bytes of values, before they are packed, a file ends.
+    pub most_bytes: Option<u64>,
 }
 
 impl fmt::Display for Layout {

@@ -14,6 +14,7 @@ mod exits;
 mod faults;
 mod files;
 mod grid;
+mod hooks;
 mod interrupted;
 mod late;
 mod modes;

@@ -279,8 +279,11 @@ fn job(
 /// How a stream's files are to be written; refuses what the target or the stream has not.
 fn layout(config: &StreamConfig, schema: &Schema, place: &Place) -> Result<Layout, Failure> {
     let stream = &config.name;
-    let layout = Layout { format: config.format.unwrap_or_default(), by_date: config.by_date };
-    if !place.is_of_files() && (config.format.is_some() || config.by_date) {
+    let (most_rows, most_bytes) = config.file_most;
+    let format = config.format.unwrap_or_default();
+    let layout = Layout { format, by_date: config.by_date, most_rows, most_bytes };
+    let is_for_files = config.format.is_some() || config.file_most != (None, None);
+    if !place.is_of_files() && (is_for_files || config.by_date) {
         let said = if config.by_date { "{part_date}" } else { "target_options" };
         return Err(Failure::usage(
             format!("stream `{stream}`: {said} is for files"),
@@ -323,6 +326,12 @@ fn agree(
         position: Position::default(),
         witnesses: Vec::new(),
     };
+    if stored.is_none() && matches!(recall, Recall::Found(_)) {
+        let stream = &endpoint.stream;
+        tracing::info!(
+            "no state of stream `{stream}` is here: the target's checkpoint is taken over"
+        );
+    }
     match compare(stored.as_ref(), recall) {
         Agreement::Go(checkpoint) => Ok(*checkpoint),
         Agreement::Fresh => Ok(stored.map_or_else(fresh, |stored| stored.checkpoint)),

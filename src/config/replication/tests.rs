@@ -102,6 +102,7 @@ fn a_stream_says_what_the_defaults_do_not() {
         range: None,
         page_size: None,
         sql: None,
+        file_most: (None, None),
         adds_columns: true,
         pre_sql: None,
         post_sql: None,
@@ -128,6 +129,7 @@ fn a_stream_says_what_the_defaults_do_not() {
         range: None,
         page_size: None,
         sql: None,
+        file_most: (None, None),
         adds_columns: true,
         pre_sql: None,
         post_sql: None,
@@ -262,7 +264,6 @@ streams:
         refused(source),
         "1:1: missing key \"source\"\n\
          1:1: unknown key \"sorce\", did you mean \"source\"?\n\
-         3:1: Sling's \"hooks\" is not supported by hogline yet\n\
          4:19: defaults.mode: unknown mode \"incrementl\", did you mean \"incremental\"?\n\
          4:31: defaults: Sling's \"partition_by\" is not supported by hogline yet\n\
          6:3: streams: unknown stream \"evnts\", did you mean \"events\"?\n\
@@ -452,8 +453,7 @@ fn the_page_for_slings_users_says_what_the_program_does() {
     let has = |place: &str, key: &str| {
         rows.iter().any(|(at, example, _)| at == place && example.starts_with(&format!("{key}:")))
     };
-    let refused = SLING_ROOT.iter().map(|key| ("root", *key));
-    let refused = refused.chain(SLING_STREAM.iter().map(|key| ("stream", *key)));
+    let refused = SLING_STREAM.iter().map(|key| ("stream", *key));
     let refused = refused.chain(source_options::SLINGS.iter().map(|key| ("source_options", *key)));
     let refused = refused.chain(files::SLING_OPTIONS.iter().map(|key| ("target_options", *key)));
     for (place, key) in refused {

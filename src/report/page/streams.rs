@@ -88,7 +88,7 @@ fn ending(n: usize, outcome: &Outcome) -> Markup {
         let to = outcome
             .complete_to
             .map(|to| format!("complete to {}", instant(to).trim_end_matches(" UTC")));
-        return marked(Mood::Good, text(to.unwrap_or_else(|| "complete".into())));
+        return marked(Mood::Good, text(to.unwrap_or_else(|| outcome.incomplete().into())));
     };
     let why = tag("a").with("href", format!("#why-{n}")).holding([prose(&failure.cause)]);
     marked(Mood::of(failure.exit.code()), why)

@@ -71,8 +71,8 @@ pub(super) fn title(facts: &Facts<'_>) -> String {
 pub(super) fn verdict(facts: &Facts<'_>) -> Markup {
     let mood = Mood::of(facts.exit.code());
     let span = took(facts.ended.since(facts.begun));
-    let complete = facts.outcomes.iter().filter_map(|outcome| outcome.complete_to).min();
-    let complete = complete.filter(|_| facts.exit == Exit::Complete);
+    let complete: Option<Vec<_>> = facts.outcomes.iter().map(|o| o.complete_to).collect();
+    let complete = complete.filter(|_| facts.exit == Exit::Complete).into_iter().flatten().min();
     let complete = complete.map(|to| format!("; complete to {}", instant(to))).unwrap_or_default();
     let when = format!("{}, took {span}{complete}", instant(facts.ended));
     tag("header").class(mood.class()).holding([

@@ -120,7 +120,7 @@ impl Ground {
     fn files(format: FileFormat) -> Self {
         let home = TempDir::new().unwrap();
         let place = Place::Files(home.path().join("not/yet"));
-        let layout = Layout { format, by_date: false };
+        let layout = Layout { format, by_date: false, ..Layout::default() };
         Self { layout, ..Self::of_files(home, place) }
     }
 

@@ -59,6 +59,8 @@ struct Draft {
     shape: Arc<Shape>,
     writer: Box<dyn RowWriter>,
     listed: Listed,
+    /// What its values take before they are packed.
+    bytes: u64,
 }
 
 /// A file that is whole, but not durable.
@@ -106,6 +108,8 @@ impl Page {
         let part = self.layout.by_date.then(|| part_of(row, schema));
         let draft = self.draft(&shape, part)?;
         draft.writer.add(row, seq, repairs)?;
+        draft.bytes +=
+            (0..schema.columns.len()).map(|index| row.raw(index).len() as u64).sum::<u64>();
         let listed = &mut draft.listed;
         let at = u32::try_from(listed.rows).map_err(io::Error::other)?;
         listed.rows += 1;
@@ -141,12 +145,24 @@ impl Page {
     /// The open file for rows of a shape and a part, which is then the last one.
     fn draft(&mut self, shape: &Arc<Shape>, part: Option<String>) -> io::Result<&mut Draft> {
         let is_it = |draft: &Draft| Arc::ptr_eq(&draft.shape, shape) && draft.part == part;
-        match self.open.iter().rposition(is_it) {
+        let mut place = self.open.iter().rposition(is_it);
+        if let Some(full) = place.filter(|&place| self.is_full(&self.open[place])) {
+            let full = self.open.remove(full);
+            self.ended.push(full.end()?);
+            place = None;
+        }
+        match place {
             Some(place) if place + 1 == self.open.len() => {}
             Some(place) => self.open[place..].rotate_left(1),
             None => self.begin(shape, part)?,
         }
         self.open.last_mut().ok_or_else(|| io::Error::other("no file is open"))
+    }
+
+    fn is_full(&self, draft: &Draft) -> bool {
+        let Layout { most_rows, most_bytes, .. } = self.layout;
+        most_rows.is_some_and(|most| draft.listed.rows >= most)
+            || most_bytes.is_some_and(|most| draft.bytes >= most)
     }
 
     fn begin(&mut self, shape: &Arc<Shape>, part: Option<String>) -> io::Result<()> {
@@ -159,7 +175,7 @@ impl Page {
         let writer = format::writer(self.layout.format, file, shape, ROOM / most)?;
         let listed = Listed { name, bytes: 0, rows: 0, first: None, last: None };
         let shape = Arc::clone(shape);
-        self.open.push(Draft { file: self.files, part, shape, writer, listed });
+        self.open.push(Draft { file: self.files, part, shape, writer, listed, bytes: 0 });
         self.files += 1;
         Ok(())
     }

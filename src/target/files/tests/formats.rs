@@ -7,7 +7,11 @@ use crate::config::{Compression, FileFormat};
 use crate::target::reader::{csv_rows, parquet_rows, text_of_file};
 
 fn csv() -> Home {
-    Home::of(Layout { format: FileFormat::Csv(Compression::None), by_date: false })
+    Home::of(Layout {
+        format: FileFormat::Csv(Compression::None),
+        by_date: false,
+        ..Layout::default()
+    })
 }
 
 #[test]
@@ -52,7 +56,7 @@ fn packed_files_are_what_their_names_say() {
         [(Compression::Gzip, [0x1f, 0x8b].as_slice()), (Compression::Zstd, &[0x28, 0xb5, 0x2f])]
     {
         let format = FileFormat::Csv(compression);
-        let home = Home::of(Layout { format, by_date: false });
+        let home = Home::of(Layout { format, by_date: false, ..Layout::default() });
         let mut target = home.begun(Load::Merge);
         write(&mut target, r#"{"id":"a"}"#);
         target.publish(&checkpoint(1)).unwrap();
@@ -89,7 +93,7 @@ fn files_of_another_format_are_replaced_or_stay_alone() {
 #[test]
 fn compacting_keeps_what_counts_of_every_key_and_the_checkpoint() {
     for format in written() {
-        let home = Home::of(Layout { format, by_date: false });
+        let home = Home::of(Layout { format, by_date: false, ..Layout::default() });
         let mut target = home.begun(Load::Merge);
         write(&mut target, r#"{"id":"a","at":"2026-01-02","n":1.5},{"id":"b"},{"id":"gone"}"#);
         target.commit(&checkpoint(1)).unwrap();
@@ -124,7 +128,7 @@ fn what_is_no_json_in_a_column_of_json_is_a_string_and_stays_one() {
     schema.columns.push(json);
     let schema = Arc::new(schema);
     for format in written() {
-        let home = Home::of(Layout { format, by_date: false });
+        let home = Home::of(Layout { format, by_date: false, ..Layout::default() });
         let mut target = home.begun(Load::Merge);
         for (sequence, at) in [(1, "2026-01-01"), (2, "2026-01-02")] {
             let answer = format!(
@@ -154,7 +158,7 @@ fn what_is_no_json_in_a_column_of_json_is_a_string_and_stays_one() {
 fn a_file_of_a_copy_that_loses_a_row_gets_no_column_from_its_numbers() {
     // Theirs is there without a number in it, and was taken for a field of the source.
     for format in written() {
-        let home = Home::of(Layout { format, by_date: false });
+        let home = Home::of(Layout { format, by_date: false, ..Layout::default() });
         let mut target = home.begun(Load::Replace);
         write(&mut target, r#"{"id":"a","at":"2026-01-01"},{"id":"b","at":"2026-01-01"}"#);
         target.commit(&copying(1)).unwrap();
@@ -214,7 +218,8 @@ fn dated() -> Arc<Schema> {
 #[test]
 fn rows_of_more_dates_than_files_are_open_find_their_folders() {
     let root = tempfile::tempdir().unwrap();
-    let layout = Layout { format: FileFormat::Csv(Compression::None), by_date: true };
+    let layout =
+        Layout { format: FileFormat::Csv(Compression::None), by_date: true, ..Layout::default() };
     let opening = Opening { key: &key(), object: "a.b", schema: dated(), layout };
     let mut target = FilesTarget::open(root.path(), &opening).unwrap();
     target.begin(Load::Merge).unwrap();
@@ -250,7 +255,7 @@ mod parquet {
     use super::*;
 
     fn home() -> Home {
-        Home::of(Layout { format: FileFormat::Parquet, by_date: false })
+        Home::of(Layout { format: FileFormat::Parquet, by_date: false, ..Layout::default() })
     }
 
     fn open(home: &Home, name: &str) -> SerializedFileReader<std::fs::File> {
@@ -333,5 +338,26 @@ mod parquet {
         let sizes: Vec<i64> =
             file.metadata().row_groups().iter().map(|group| group.compressed_size()).collect();
         assert!(sizes.len() > 1 && sizes.iter().all(|size| *size < 16 << 20), "{sizes:?}");
+    }
+}
+
+#[test]
+fn files_end_when_they_are_full() {
+    for (most_rows, most_bytes, expected) in [
+        (Some(3), None, &[3, 3, 2][..]),
+        (None, Some(20), &[4, 4]),
+        (Some(1), Some(20), &[1; 8]),
+        (Some(100), None, &[8]),
+    ] {
+        let home = Home::of(Layout { most_rows, most_bytes, ..Layout::default() });
+        let mut target = home.begun(Load::Merge);
+        let rows: Vec<String> = (0..8).map(|id| format!(r#"{{"id":"{id:03}"}}"#)).collect();
+
+        write(&mut target, &rows.join(","));
+        target.publish(&checkpoint(1)).unwrap();
+
+        let counts: Vec<u64> = target.manifest.files.iter().map(|file| file.rows).collect();
+        assert_eq!(counts, expected, "{most_rows:?} {most_bytes:?}");
+        assert_eq!(self::rows(&home).len(), 8);
     }
 }
