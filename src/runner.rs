@@ -228,12 +228,12 @@ impl Job {
         }
         let is_snapshot = self.wish.mode == Mode::Snapshot;
         let position = &mut self.checkpoint.position;
-        if is_snapshot {
+        if self.endpoint.columns.iter().any(|(_, spec)| spec.is_of_run()) {
             Arc::make_mut(&mut self.endpoint).loaded_at = Some(bound);
-            if !resumes {
-                // What earlier copies have says nothing of this one.
-                position.start_over();
-            }
+        }
+        if is_snapshot && !resumes {
+            // What earlier copies have says nothing of this one.
+            position.start_over();
         }
         // A copy that was never whole tells nothing of what is in the target.
         if !resumes && (load != Load::Merge || position.copying.is_some()) {

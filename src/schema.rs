@@ -185,6 +185,8 @@ pub struct Schema {
     pub typed: Vec<usize>,
     /// The column whose keys get columns of their own, if one does.
     pub flatten: Option<Flatten>,
+    /// The columns that tell of the run that wrote a row, by index: no row changes by them.
+    pub of_run: Vec<usize>,
     /// Which records are wanted, where not all are.
     pub filter: Option<Filter>,
     /// What becomes of values before they are stored.

@@ -4,6 +4,7 @@
 //! file is collected and told at once. Nothing in here opens a connection.
 
 mod allowance;
+pub mod audit;
 mod braces;
 pub mod columns;
 pub mod complaint;
@@ -28,6 +29,7 @@ pub mod variables;
 pub mod yaml;
 
 pub use allowance::Allowance;
+pub use audit::AuditColumn;
 pub use columns::{DeclaredColumn, Flattening};
 pub use complaint::{At, Complaint, Complaints, ConfigError};
 pub use connection::{Connections, Defined};

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::audit::AuditColumn;
 use super::columns::{self, DeclaredColumn, Flattening};
 use super::complaint::{At, Complaints, ConfigError};
 use super::fields::Fields;
@@ -210,6 +211,8 @@ pub struct Replication {
     pub streams: Vec<StreamConfig>,
     /// What is done before and after them.
     pub hooks: Hooks,
+    /// Columns about the run that every table gets.
+    pub audit: Vec<AuditColumn>,
 }
 
 impl Replication {
@@ -227,8 +230,12 @@ impl Replication {
         let complaints = Complaints::new();
         let (root, own) = written.expanded(environment, &complaints)?;
         let variables = variables(&own, now);
-        let replication = read_root(&root, &written.file, known_streams, &variables, &complaints);
+        let mut replication =
+            read_root(&root, &written.file, known_streams, &variables, &complaints);
         complaints.into_result(&written.file.display().to_string(), Some(&written.text))?;
+        let mut all = environment.clone();
+        all.extend(own);
+        replication.audit = AuditColumn::wanted(&all);
         Ok(replication)
     }
 
@@ -287,7 +294,8 @@ fn read_root(
     let entries = streams.map(|node| read_streams(node, &defaults, complaints)).unwrap_or_default();
     let named = name_streams(&entries, known, complaints);
     let streams = Objects { source: &source, target: &target, variables, complaints }.settle(named);
-    Replication { file: file.to_owned(), source, target, streams, hooks }
+    let (file, audit) = (file.to_owned(), Vec::new());
+    Replication { file, source, target, streams, hooks, audit }
 }
 
 pub(super) fn refuse_sling(key: &str) -> String {

@@ -44,7 +44,7 @@ pub struct Endpoint {
     pub flatten: Option<String>,
     /// How that is wanted, where it is.
     pub flattening: Option<Flatten>,
-    /// When the copy in hand was made, of streams that keep the earlier ones beside it.
+    /// When the run in hand began, while it loads.
     pub loaded_at: Option<Timestamp>,
     /// Which records are wanted, where not all are.
     pub filter: Option<Filter>,
@@ -61,8 +61,10 @@ pub enum ColumnSpec {
     Field(ColumnType),
     /// The UTC day of another column.
     DayOf(String),
-    /// When the copy was made that the row belongs to.
+    /// When the run began that wrote the row.
     LoadedAt,
+    /// A text about the run that wrote the row.
+    OfRun(String),
     /// A value inside a column that holds JSON.
     Inside {
         /// The column.
@@ -81,7 +83,13 @@ impl ColumnSpec {
             Self::Field(kind) | Self::Inside { kind, .. } => kind.name(),
             Self::DayOf(_) => ColumnType::Date.name(),
             Self::LoadedAt => ColumnType::Timestamp.name(),
+            Self::OfRun(_) => ColumnType::Text.name(),
         }
+    }
+
+    /// Whether it tells of the run and not of the record.
+    pub fn is_of_run(&self) -> bool {
+        matches!(self, Self::LoadedAt | Self::OfRun(_))
     }
 
     fn kind(&self) -> ColumnType {
@@ -89,6 +97,7 @@ impl ColumnSpec {
             Self::Field(kind) | Self::Inside { kind, .. } => *kind,
             Self::DayOf(_) => ColumnType::Date,
             Self::LoadedAt => ColumnType::Timestamp,
+            Self::OfRun(_) => ColumnType::Text,
         }
     }
 }
@@ -316,9 +325,11 @@ impl Endpoint {
 
     /// The columns as they come on one way of reading; `wanted` narrows them.
     pub fn schema(&self, path: &ReadPath, wanted: &dyn Fn(&str) -> bool) -> Schema {
-        let kept = |name: &str| wanted(name) || self.needs(name);
+        let kept = |(name, spec): &&(String, ColumnSpec)| {
+            wanted(name) || self.needs(name) || spec.is_of_run()
+        };
         let mut schema = Schema::default();
-        for (name, spec) in self.columns.iter().filter(|(name, _)| kept(name)) {
+        for (name, spec) in self.columns.iter().filter(kept) {
             let origin = if path.knows(name) { Origin::Field } else { Origin::Unknown };
             let kind = spec.kind();
             schema.columns.push(Column { name: name.clone(), kind, origin });
@@ -331,14 +342,20 @@ impl Endpoint {
             .and_then(|column| Some(Flatten { column, ..self.flattening.clone()? }));
         let indices =
             |names: &[String]| names.iter().filter_map(|name| schema.index_of(name)).collect();
-        let (primary_key, newest_by) = (indices(&self.primary_key), indices(&self.newest_by));
+        let (primary_key, newest_by): (Vec<usize>, _) =
+            (indices(&self.primary_key), indices(&self.newest_by));
         let typed = indices(&self.typed);
         let transforms = self.transforms.iter().filter_map(|(column, keys, steps)| {
             let (keys, steps) = (keys.clone(), steps.clone());
             Some(Transform { column: schema.index_of(column)?, keys, steps })
         });
         let (transforms, filter) = (transforms.collect(), self.filter.clone());
-        Schema { primary_key, newest_by, typed, transforms, filter, ..schema }
+        let of_run = self.columns.iter().filter(|(_, spec)| spec.is_of_run());
+        let of_run: Vec<usize> = of_run
+            .filter_map(|(name, _)| schema.index_of(name))
+            .filter(|index| !primary_key.contains(index))
+            .collect();
+        Schema { primary_key, newest_by, typed, of_run, transforms, filter, ..schema }
     }
 
     /// Whether the stream cannot be read or kept apart without a column.
@@ -350,6 +367,16 @@ impl Endpoint {
             || self.read.iter().any(|path| path.compares(name))
     }
 
+    /// What a column about the run holds in this run.
+    fn of_run(&self, spec: &ColumnSpec) -> Option<Origin> {
+        let at = self.loaded_at?;
+        let text = match spec {
+            ColumnSpec::OfRun(text) => text.clone(),
+            _ => at.to_string(),
+        };
+        Some(Origin::Constant(serde_json::Value::from(text).to_string()))
+    }
+
     /// Says of columns that are made of others how.
     fn derive(&self, schema: &mut Schema) {
         for (name, spec) in &self.columns {
@@ -358,8 +385,9 @@ impl Endpoint {
             let origin = match spec {
                 ColumnSpec::Field(_) => continue,
                 ColumnSpec::DayOf(other) => of(other).map(Origin::DayOf),
-                ColumnSpec::LoadedAt => {
-                    self.loaded_at.map(|at| Origin::Constant(format!("\"{at}\"")))
+                // Where nothing is loaded they are not known.
+                ColumnSpec::LoadedAt | ColumnSpec::OfRun(_) => {
+                    Some(self.of_run(spec).unwrap_or(Origin::Unknown))
                 }
                 ColumnSpec::Inside { column, path, .. } => of(column)
                     .filter(|&column| schema.columns[column].is_known())

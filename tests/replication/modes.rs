@@ -496,3 +496,39 @@ fn compacting_keeps_every_snapshot() {
         assert_eq!(rows, 2 * posthog.count(stream), "{stream}");
     }
 }
+
+#[test]
+fn tables_tell_which_run_wrote_a_row_where_that_is_asked_for() {
+    let posthog = PostHog::start();
+    let yaml = "source: POSTHOG\ntarget: sqlite://posthog.db\n\
+        env: { SLING_LOADED_AT_COLUMN: true, SLING_EXEC_ID_COLUMN: 'true', \
+        HOGLINE_STREAM_URL_COLUMN: 1 }\n\
+        defaults: { object: \"posthog.{stream_name}\", mode: incremental }\n\
+        streams: { insights: , events: , cohorts: { select: [name] } }\n";
+    let project = Project::of(&posthog, yaml);
+    project.run().succeeds();
+    let runs = |table: &str| {
+        project.copy().lines(&format!(
+            "SELECT count(*) || ' ' || (min(_sling_loaded_at) LIKE '2026-%Z') || ' ' || \
+             length(_sling_exec_id) || ' ' || substr(_sling_stream_url, -8) \
+             FROM posthog_{table} GROUP BY _sling_exec_id ORDER BY count(*)"
+        ))
+    };
+    let all = |stream: &str| posthog.count(stream);
+    assert_eq!(runs("insights"), [format!("{} 1 36 nsights/", all("insights"))]);
+    assert_eq!(runs("cohorts"), [format!("{} 1 36 cohorts/", all("cohorts"))]);
+    posthog.edits("insights", 3);
+    posthog.later(MINUTE);
+
+    let told = project.run().succeeds();
+
+    // Who asks when a row was written does not make it another one.
+    assert_eq!(told.rows_of("insights")[..2], [0, 3], "{told}");
+    assert_eq!(told.rows_of("cohorts")[..2], [0, 0], "{told}");
+    let (rest, changed) = (all("insights") - 3, 3);
+    assert_eq!(
+        runs("insights"),
+        [format!("{changed} 1 36 nsights/"), format!("{rest} 1 36 nsights/")]
+    );
+    project.verifies(&["--sample", "all"]).succeeds();
+}

@@ -257,7 +257,7 @@ impl Shaping<'_> {
     fn may_change(&self, column: &str, keys: &[String]) -> Result<(), String> {
         let stream = &self.endpoint.stream;
         let spec = self.spec(column)?;
-        if self.is_read_by(column) || matches!(spec, ColumnSpec::DayOf(_) | ColumnSpec::LoadedAt) {
+        if self.is_read_by(column) || (matches!(spec, ColumnSpec::DayOf(_)) || spec.is_of_run()) {
             return Err(format!(
                 "\"{column}\" of stream {stream} stays as it is: rows are read or kept apart by it"
             ));
@@ -318,7 +318,7 @@ impl Shaping<'_> {
                 let place = path.join(".");
                 return Err(format!("\"{column}\" is taken out of {of}: write {of}.{place}"));
             }
-            ColumnSpec::Field(_) | ColumnSpec::LoadedAt => column,
+            ColumnSpec::Field(_) | ColumnSpec::LoadedAt | ColumnSpec::OfRun(_) => column,
         };
         if let Some(way) = endpoint.read.iter().find(|way| !way.knows(field)) {
             let other = if way.is_sql() { "rest" } else { "sql" };

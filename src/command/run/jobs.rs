@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::{Options, Plan, columns};
 use crate::checkpoint::{Checkpoint, StreamKey};
-use crate::config::{Mode, Posthog, ReadBy, Replication, StreamConfig, TargetConnection};
+use crate::config::{
+    AuditColumn, Mode, Posthog, ReadBy, Replication, StreamConfig, TargetConnection,
+};
 use crate::cursor::{Position, Timestamp};
 use crate::error::{Exit, Failure};
 use crate::plan::{BesideRows, Wish};
@@ -16,9 +18,6 @@ use crate::spec::endpoint::{ColumnSpec, Endpoint, ReadPath};
 use crate::state::store::{StateError, StateFault, StateStore};
 use crate::state::{Agreement, compare};
 use crate::target::{self, Layout, Opening, Place, Recall};
-
-/// The column that says which copy a row belongs to: Sling's name for it.
-const LOADED_AT: &str = "_sling_loaded_at";
 
 /// History that is read where nobody says how much: PostHog's longest range of one request.
 const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -31,6 +30,7 @@ pub(super) fn prepare(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<Job>, Fai
     let streams = chosen(replication, options)?;
     refuse_shared_tables(&streams, &place)?;
     let mut jobs = Vec::new();
+    let run = uuid::Uuid::new_v4().to_string();
     for config in streams {
         let query = queries.iter().find(|query| query.stream == config.name);
         let endpoint = query.map(|query| Arc::new(query.clone()));
@@ -47,9 +47,9 @@ pub(super) fn prepare(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<Job>, Fai
         if let Some(key) = &config.primary_key {
             Arc::make_mut(&mut endpoint).primary_key.clone_from(key);
         }
-        if wish.mode == Mode::Snapshot {
-            keep_copies(Arc::make_mut(&mut endpoint));
-        }
+        let url = format!("{}{}", source.origin, endpoint.read[0].url);
+        let url = url.replace("{project_id}", &source.project_id);
+        add_columns(&mut endpoint, wish.mode, &replication.audit, (&url, &run));
         let object = object(target, config);
         let key = stream_key(&source.origin, &source.project_id, &endpoint, object);
         let log = state.schema_changes(&key).map_err(|err| unusable_state(&err))?;
@@ -80,10 +80,30 @@ fn unknown_columns(stream: &str) -> Failure {
     )
 }
 
-/// Makes every copy's rows their own.
-fn keep_copies(endpoint: &mut Endpoint) {
-    endpoint.columns.push((LOADED_AT.to_owned(), ColumnSpec::LoadedAt));
-    endpoint.primary_key.push(LOADED_AT.to_owned());
+/// Adds the columns about the run: those asked for, and the one that tells a snapshot's rows
+/// from those of others.
+fn add_columns(
+    endpoint: &mut Arc<Endpoint>,
+    mode: Mode,
+    asked: &[AuditColumn],
+    (url, run): (&str, &str),
+) {
+    let is_snapshot = mode == Mode::Snapshot;
+    if !is_snapshot && asked.is_empty() {
+        return;
+    }
+    let endpoint = Arc::make_mut(endpoint);
+    let own = is_snapshot.then_some(AuditColumn::LoadedAt);
+    let asked = asked.iter().copied().filter(|column| Some(*column) != own);
+    for column in own.into_iter().chain(asked) {
+        let spec = match column {
+            AuditColumn::LoadedAt => ColumnSpec::LoadedAt,
+            AuditColumn::StreamUrl => ColumnSpec::OfRun(url.to_owned()),
+            AuditColumn::ExecId => ColumnSpec::OfRun(run.to_owned()),
+        };
+        endpoint.columns.push((column.name().to_owned(), spec));
+    }
+    endpoint.primary_key.extend(own.map(|column| column.name().to_owned()));
 }
 
 /// Leaves the ways of reading that are wanted, with pages of the size that is.

@@ -113,8 +113,10 @@ fn conflict(schema: &Schema, slots: &[Slot], may_be_gone: bool) -> String {
         .map(|name| format!("{name} = excluded.{name}"))
         .chain(may_be_gone.then(|| format!("{DELETED_AT} = NULL")))
         .collect();
+    let compared: Vec<&&Slot> =
+        others.iter().filter(|slot| !schema.of_run.contains(&slot.index)).collect();
     let side = |of: &str| {
-        let cells = others.iter().map(|slot| cell(of, schema, slot));
+        let cells = compared.iter().map(|slot| cell(of, schema, slot));
         cells.collect::<Vec<_>>().join(", ")
     };
     let (stored, incoming) = (side("stored"), side("excluded"));
@@ -124,7 +126,7 @@ fn conflict(schema: &Schema, slots: &[Slot], may_be_gone: bool) -> String {
         .filter_map(|index| slots.iter().find(|slot| slot.index == *index))
         .collect();
     let is_no_older = is_no_older(schema, &newest);
-    let differs = match others.is_empty() {
+    let differs = match compared.is_empty() {
         true => "FALSE".to_owned(),
         false => format!("ROW({stored}) IS DISTINCT FROM ROW({incoming}){is_no_older}"),
     };

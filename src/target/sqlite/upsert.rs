@@ -61,10 +61,17 @@ impl Upsert {
         let insert =
             format!("INSERT INTO {} ({}) VALUES ({places})", quote(table), names.join(","));
         let others: Vec<String> = columns.iter().filter(|index| !is_key(index)).map(name).collect();
+        let is_compared = |index: &&usize| !is_key(index) && !schema.of_run.contains(index);
+        let compared: Vec<String> = columns.iter().filter(is_compared).map(name).collect();
         let newest: Vec<String> =
             schema.newest_by.iter().filter(|index| known(index)).map(name).collect();
-        let conflict =
-            Conflict { table: &quote(table), others: &others, newest: &newest, may_be_gone };
+        let conflict = Conflict {
+            table: &quote(table),
+            others: &others,
+            compared: &compared,
+            newest: &newest,
+            may_be_gone,
+        };
         let sql = insert + &conflict.sql(&key_names(schema));
         let makes_numbers = |index: usize| {
             let name = &schema.columns[index].name;
@@ -117,6 +124,8 @@ struct Conflict<'a> {
     table: &'a str,
     /// The known columns that are not of the key.
     others: &'a [String],
+    /// Those of them by which a row changes.
+    compared: &'a [String],
     /// Those of them that tell which copy is newer.
     newest: &'a [String],
     may_be_gone: bool,
@@ -154,10 +163,10 @@ impl Conflict<'_> {
 
     // Row values, not a chain of OR: SQLite bounds an expression's depth.
     fn differs(&self) -> String {
-        if self.others.is_empty() {
+        if self.compared.is_empty() {
             return "FALSE".into();
         }
-        let side = |of: &str| self.side(of, self.others, |of, name| format!("{of}.{name}"));
+        let side = |of: &str| self.side(of, self.compared, |of, name| format!("{of}.{name}"));
         format!("({}) IS NOT ({})", side(self.table), side("excluded"))
     }
 
