@@ -10,6 +10,9 @@ const COLUMNS: [(&str, AuditColumn); 3] = [
     ("EXEC_ID_COLUMN", AuditColumn::ExecId),
 ];
 
+/// What Sling's users can ask for and we have not: the numbers of rows.
+pub(super) const UNHEARD: &str = "SLING_ROW_NUM_COLUMN";
+
 /// A column about the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditColumn {

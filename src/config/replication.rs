@@ -5,10 +5,18 @@
 //! by its name stands for itself: it takes the defaults, never a wildcard's settings.
 //! Whether a stream has the columns or the mode asked for is the plan's question.
 
-use std::collections::HashMap;
-use std::fs;
+mod names;
+mod objects;
+mod written;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use written::Written;
+
+use names::name_streams;
+use objects::Objects;
+use written::variables;
 
 use super::audit::AuditColumn;
 use super::columns::{self, DeclaredColumn, Flattening};
@@ -20,18 +28,9 @@ use super::mode::Mode;
 use super::node::{Key, Kind, Node};
 use super::source_options::{ReadBy, SourceOptions};
 use super::transforms::{self, DeclaredTransform};
-use super::variables::{Environment, expand_environment, fill_object};
-use super::yaml;
+use super::variables::Environment;
 use crate::cursor::{Interval, Timestamp};
 use crate::record::filter::Filter;
-
-/// Where a stream goes when nothing says otherwise.
-const DEFAULT_OBJECT: &str = "posthog.{stream_name}";
-
-/// How a folder for each date is written.
-const PART_DATE: &str = "{part_date}";
-
-const DATE_COMES_LAST: &str = "{part_date} comes last, as in posthog.events/{part_date}";
 
 /// What Sling can say of a stream and we cannot.
 const SLING_STREAM: [&str; 9] = [
@@ -45,69 +44,6 @@ const SLING_STREAM: [&str; 9] = [
     "schedule",
     "single",
 ];
-
-/// The text of a replication, and what to call the place where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// The file.
-    pub file: PathBuf,
-    /// What is in it.
-    pub text: String,
-}
-
-impl Written {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// Why it cannot be read.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|error| {
-            ConfigError::about(&path.display().to_string(), format!("cannot be read: {error}"))
-        })?;
-        Ok(Self { file: path.to_owned(), text })
-    }
-
-    /// The tree with its variables filled in, and the variables that it sets itself: they win over
-    /// those of the environment.
-    fn expanded(
-        &self,
-        environment: &Environment,
-        complaints: &Complaints,
-    ) -> Result<(Node, Environment), ConfigError> {
-        let mut root = yaml::parse(&self.text).map_err(|complaint| {
-            ConfigError::new(&self.file.display().to_string(), Some(&self.text), vec![complaint])
-        })?;
-        let own = take_env(&mut root, environment, complaints);
-        let mut all = environment.clone();
-        all.extend(own.clone());
-        expand_environment(&mut root, "", &all, complaints);
-        Ok((root, own))
-    }
-}
-
-/// Takes the variables out that a replication sets: `env: { SCHEMA: lake, KEY: ${OTHER} }`.
-fn take_env(root: &mut Node, environment: &Environment, complaints: &Complaints) -> Environment {
-    let Kind::Map(entries) = &mut root.kind else { return Environment::new() };
-    let Some(place) = entries.iter().position(|(key, _)| key.text == "env") else {
-        return Environment::new();
-    };
-    let (_, mut node) = entries.remove(place);
-    expand_environment(&mut node, "env", environment, complaints);
-    let Kind::Map(variables) = &node.kind else {
-        if !node.is_null() {
-            complaints.expected("a map of names and texts", &node, "env");
-        }
-        return Environment::new();
-    };
-    let text = |(key, value): &(Key, Node)| {
-        let text = value.text().or(value.is_null().then_some(""));
-        if text.is_none() {
-            complaints.expected("a text", value, &format!("env.{}", key.text));
-        }
-        Some((key.text.clone(), text?.to_owned()))
-    };
-    variables.iter().filter_map(text).collect()
-}
 
 /// One stream of a replication.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,25 +189,6 @@ impl Replication {
         let (root, _) = written.expanded(environment, &unheard)?;
         Ok(Fields::of(&root, "", &unheard).opt_text("source").map(str::to_owned))
     }
-}
-
-/// The variables of objects that are the same for all streams.
-fn variables(own: &Environment, now: Timestamp) -> Vec<(String, String)> {
-    let text = now.to_string();
-    let digits: String = text.chars().filter(char::is_ascii_digit).take(14).collect();
-    let (date, time) = digits.split_at(8);
-    let (year, day) = date.split_at(4);
-    let (month, day) = day.split_at(2);
-    let of_time = [
-        ("run_timestamp", format!("{year}_{month}_{day}_{time}")),
-        ("YYYY", year.to_owned()),
-        ("YY", year[2..].to_owned()),
-        ("MM", month.to_owned()),
-        ("DD", day.to_owned()),
-        ("HH", time[..2].to_owned()),
-    ];
-    let of_time = of_time.map(|(name, value)| (name.to_owned(), value));
-    of_time.into_iter().chain(own.clone()).collect()
 }
 
 /// Reads the whole file; what is wrong is among the complaints.
@@ -444,174 +361,6 @@ fn read_streams<'n>(
             (key, Settings::read(value, &path, complaints).or(defaults))
         })
         .collect()
-}
-
-/// The streams that the entries mean, each with the key that brought it. A name wins
-/// over a wildcard, an earlier wildcard over a later one.
-fn name_streams<'n>(
-    entries: &[Entry<'n>],
-    known: &[String],
-    complaints: &Complaints,
-) -> Vec<(String, At, Settings<'n>)> {
-    let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    let mut taken: Vec<&str> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
-    let mut streams = Vec::new();
-    for (key, settings) in entries {
-        let pattern = key.text.as_str();
-        if !pattern.contains('*') {
-            match (names.contains(&pattern), settings.sql) {
-                (true, Some((_, at))) => {
-                    let message =
-                        format!("{pattern} is a stream of PostHog's: give the query another name");
-                    complaints.add(at, &format!("streams.{pattern}.sql"), message);
-                }
-                (false, None) => {
-                    complaints.unknown_value("stream", pattern, &names, key.at, "streams")
-                }
-                _ => {}
-            }
-            streams.push((pattern.to_owned(), key.at, settings.clone()));
-            continue;
-        }
-        let matching: Vec<&str> = names.iter().copied().filter(|n| matches(pattern, n)).collect();
-        if matching.is_empty() {
-            complaints.add(key.at, "streams", format!("no stream matches \"{pattern}\""));
-        }
-        for name in matching {
-            if !taken.contains(&name) {
-                taken.push(name);
-                streams.push((name.to_owned(), key.at, settings.clone()));
-            }
-        }
-    }
-    streams.retain(|(_, _, settings)| settings.disabled != Some(true));
-    streams
-}
-
-/// Whether `name` fits `pattern`, in which `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| {
-            rest.char_indices()
-                .map(|(index, _)| index)
-                .chain([rest.len()])
-                .any(|index| matches(after, &rest[index..]))
-        }),
-    }
-}
-
-/// Gives each stream the object it goes to.
-struct Objects<'a> {
-    source: &'a str,
-    target: &'a str,
-    /// The variables that are the same for all streams.
-    variables: &'a [(String, String)],
-    complaints: &'a Complaints,
-}
-
-impl Objects<'_> {
-    fn settle(&self, named: Vec<(String, At, Settings<'_>)>) -> Vec<StreamConfig> {
-        let mut owners: HashMap<String, String> = HashMap::new();
-        let mut streams = Vec::new();
-        for (name, at, settings) in named {
-            let (object, by_date) = self.fill(&name, settings.object.as_ref());
-            let source = settings.source_options;
-            let options = settings.target_options.as_ref();
-            let sql = |of: fn(&TargetOptions) -> &Option<String>| {
-                Some(self.fill_sql(&name, &object, of(options?).as_deref()?))
-            };
-            let query = settings
-                .sql
-                .map(|(text, at)| Sql { text: self.fill_sql(&name, &object, text), at });
-            let (pre_sql, post_sql) = (sql(|all| &all.pre_sql), sql(|all| &all.post_sql));
-            if let Some(owner) = owners.insert(object.clone(), name.clone()) {
-                let message = format!("\"{object}\" is already the object of streams.{owner}");
-                self.complaints.add(at, &format!("streams.{name}.object"), message);
-            }
-            streams.push(StreamConfig {
-                name,
-                at,
-                sql: query,
-                mode: settings.mode.unwrap_or(Mode::FullRefresh),
-                object,
-                by_date,
-                file_most: options
-                    .map(|options| (options.file_max_rows, options.file_max_bytes))
-                    .unwrap_or_default(),
-                format: options.and_then(|options| options.settle(self.complaints)),
-                tags: settings.tags.unwrap_or_default(),
-                range: source.range,
-                page_size: source.page_size,
-                adds_columns: options.is_none_or(|options| options.add_new_columns != Some(false)),
-                pre_sql,
-                post_sql,
-                limit: source.limit,
-                filter: settings.filter,
-                transforms: settings.transforms.unwrap_or_default(),
-                read: source.read.unwrap_or(ReadBy::Auto),
-                select: settings.select.unwrap_or_default(),
-                primary_key: settings
-                    .primary_key
-                    .or_else(|| options.and_then(|options| options.primary_key.clone())),
-                update_key: settings.update_key.map(str::to_owned),
-                lookback: settings.lookback.or(source.lookback),
-                delete_missing: settings
-                    .delete_missing
-                    .or_else(|| options.and_then(|options| options.delete_missing)),
-                columns: settings.columns.unwrap_or_default(),
-                flatten: settings.flatten.or(source.flatten),
-            });
-        }
-        streams
-    }
-
-    /// The variables of the stream `name`.
-    fn of_stream<'v>(&'v self, name: &'v str) -> Vec<(&'v str, &'v str)> {
-        let own = [
-            ("stream_name", name),
-            ("stream_table", name),
-            ("source_name", self.source),
-            ("target_name", self.target),
-            ("part_date", PART_DATE),
-        ];
-        let others = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        own.into_iter().chain(others).collect()
-    }
-
-    /// A statement with its variables filled in; other braces are its own.
-    fn fill_sql(&self, name: &str, object: &str, sql: &str) -> String {
-        let variables = self.of_stream(name).into_iter().chain([("object_name", object)]);
-        variables
-            .fold(sql.to_owned(), |sql, (name, value)| sql.replace(&format!("{{{name}}}"), value))
-    }
-
-    /// The object of the stream `name`, and whether it is divided by date.
-    fn fill(&self, name: &str, object: Option<&Object<'_>>) -> (String, bool) {
-        let variables = self.of_stream(name);
-        let text = object.map_or(DEFAULT_OBJECT, |object| object.text);
-        let complain = |message: String| {
-            if let Some(Object { at, path, .. }) = object {
-                self.complaints.add(*at, path, message);
-            }
-        };
-        let filled = fill_object(text, &variables).unwrap_or_else(|error| {
-            complain(error.to_string());
-            // Kept apart, lest streams be told that they share what could not be filled in.
-            format!("{text}/{name}")
-        });
-        let Some(above) = filled.strip_suffix(PART_DATE) else {
-            if filled.contains(PART_DATE) {
-                complain(DATE_COMES_LAST.to_owned());
-            }
-            return (filled, false);
-        };
-        match above.strip_suffix('/') {
-            Some(above) if !above.contains(PART_DATE) => return (above.to_owned(), true),
-            _ => complain(DATE_COMES_LAST.to_owned()),
-        }
-        (filled, false)
-    }
 }
 
 #[cfg(test)]

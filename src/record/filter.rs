@@ -111,22 +111,8 @@ impl Condition {
     /// Whether it is fulfilled; nothing where that is unknown.
     fn holds(&self, value_of: &dyn Fn(&Place) -> Value<'static>) -> Option<bool> {
         match self {
-            Self::All(parts) => {
-                let all = parts.iter().map(|part| part.holds(value_of));
-                all.fold(Some(true), |so_far, part| match (so_far, part) {
-                    (Some(false), _) | (_, Some(false)) => Some(false),
-                    (Some(true), Some(true)) => Some(true),
-                    _ => None,
-                })
-            }
-            Self::Any(parts) => {
-                let all = parts.iter().map(|part| part.holds(value_of));
-                all.fold(Some(false), |so_far, part| match (so_far, part) {
-                    (Some(true), _) | (_, Some(true)) => Some(true),
-                    (Some(false), Some(false)) => Some(false),
-                    _ => None,
-                })
-            }
+            Self::All(parts) => decided(parts, false, value_of),
+            Self::Any(parts) => decided(parts, true, value_of),
             Self::Not(part) => part.holds(value_of).map(|holds| !holds),
             Self::Null(place) => Some(value_of(place) == Value::Null),
             Self::Is(place, comparison, literal) => comparison.holds(&value_of(place), literal),
@@ -140,6 +126,24 @@ impl Condition {
             },
         }
     }
+}
+
+/// What parts amount to of which one that is `decisive` decides, and an unknown one leaves open
+/// what the others do not decide.
+fn decided(
+    parts: &[Condition],
+    decisive: bool,
+    value_of: &dyn Fn(&Place) -> Value<'static>,
+) -> Option<bool> {
+    let mut is_known = true;
+    for part in parts {
+        match part.holds(value_of) {
+            Some(holds) if holds == decisive => return Some(decisive),
+            Some(_) => {}
+            None => is_known = false,
+        }
+    }
+    is_known.then_some(!decisive)
 }
 
 impl Place {
