@@ -21,6 +21,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::cli::{OneTransfer, RunArgs};
+use crate::config::audit::UNHEARD;
 use crate::config::duration::parse_duration;
 use crate::config::{
     Connections, Environment, Mode, Posthog, Replication, TargetConnection, Where, Written,
@@ -202,6 +203,9 @@ pub(super) fn plan(
     environment.extend(options.env.clone());
     let Configured { registry, replication, mut source, target } =
         configured(written, connections, &environment, base, begun)?;
+    if environment.contains_key(UNHEARD) {
+        tracing::warn!("{UNHEARD} is set, but rows have no numbers here");
+    }
     source.inputs.max_wait = options.max_wait.unwrap_or(source.inputs.max_wait);
 
     let stop = super::stop_signal()?;

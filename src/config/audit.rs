@@ -11,7 +11,7 @@ const COLUMNS: [(&str, AuditColumn); 3] = [
 ];
 
 /// What Sling's users can ask for and we have not: the numbers of rows.
-pub(super) const UNHEARD: &str = "SLING_ROW_NUM_COLUMN";
+pub const UNHEARD: &str = "SLING_ROW_NUM_COLUMN";
 
 /// A column about the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -212,6 +212,14 @@ impl SecretFields<'_, '_, '_> {
     }
 
     fn project_id(&mut self) -> String {
+        let given = self.fields.node("project_id");
+        let is_list = given.is_some_and(|node| matches!(node.kind, Kind::List(_)));
+        if is_list || given.and_then(Node::text) == Some("*") {
+            let message = "several projects are several connections, and one replication serves \
+                           them all: source: ${SOURCE}, run with --env SOURCE=NAME for each";
+            self.fields.complain("project_id", message);
+            return String::new();
+        }
         let value = self.required("project_id").unwrap_or_default();
         if value == "@current" {
             let message = "@current moves when the key's owner opens another project: \
@@ -379,6 +387,9 @@ mod tests {
                    create a personal API key (phx_…) under Settings → Personal API keys";
         let number = "f:2:42: secrets.project_id: expected the project's number, \
                       which PostHog shows in its address after /project/";
+        let several = "f:2:42: secrets.project_id: several projects are several connections, and \
+                       one replication serves them all: source: ${SOURCE}, run with --env \
+                       SOURCE=NAME for each";
         let current = "f:2:42: secrets.project_id: @current moves when the key's owner opens \
                        another project: write the project's number";
         for (text, expected) in [
@@ -398,6 +409,8 @@ mod tests {
             (format!("api_key: , {rest}"), "f:2:10: secrets: missing key \"api_key\""),
             ("api_key: env:KEY, project_id: hunter22".into(), number),
             ("api_key: env:KEY, project_id: -1".into(), number),
+            ("api_key: env:KEY, project_id: [1, 2]".into(), several),
+            ("api_key: env:KEY, project_id: \"*\"".into(), several),
             ("api_key: env:KEY, project_id: \"@current\"".into(), current),
             (
                 format!("api_key: env:KEY, {rest}, project_api_key: {KEY}"),

@@ -53,7 +53,6 @@ impl Checking<'_> {
         job.checkpoint.witnesses.clear();
         job.wish.mode = if spans.is_empty() { Mode::Incremental } else { Mode::Backfill };
         job.wish.ranges = spans.to_vec();
-        job.wish.limit = None;
         job.wish.delete_missing.get_or_insert(DeleteMissing::Hard);
         job.wrong = Some(wrong);
         job

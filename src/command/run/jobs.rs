@@ -39,7 +39,7 @@ pub(super) fn prepare(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<Job>, Fai
         };
         let select = options.select.as_ref().unwrap_or(&config.select).clone();
         let filter = options.filter.as_ref().or(config.filter.as_ref()).cloned();
-        let limit = options.limit.or(config.limit);
+        let limit = options.limit.or(config.limit).filter(|_| !options.is_looking);
         let config = &StreamConfig { select, filter, limit, ..config.clone() };
         let mut wish = wish(config, &endpoint, options, source, *begun)?;
         let mut endpoint = endpoint;
