@@ -89,7 +89,8 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Complete);
     };
     let file = written.file.display().to_string();
-    let begun = hooks::run(&plan.replication.hooks.start, &hooks::of_start(&file)).await;
+    let begun =
+        hooks::run(&plan.replication.hooks.start, &hooks::of_start(&file), &plan.stop).await;
     let outcomes = match begun {
         Ok(()) => attempted(&plan).await,
         Err(failure) => Err(failure),
@@ -100,7 +101,8 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     }
     let left = account.leave(&plan, outcomes.as_deref()).await;
     let told = hooks::of_end(&file, outcomes.as_deref());
-    let left = left.and(hooks::run(&plan.replication.hooks.end, &told).await);
+    let ended = hooks::run(&plan.replication.hooks.end, &told, &plan.stop).await;
+    let left = left.and(ended);
     match (outcomes, left) {
         (Ok(outcomes), Ok(())) => Ok(exit_of(&outcomes)),
         (Ok(_), Err(unreported)) => Err(unreported),

@@ -78,3 +78,17 @@ fn a_hook_that_is_none_is_told_with_its_place() {
         Project::of(&posthog, &replication(hooks)).run().exits(2).says(message);
     }
 }
+
+#[test]
+fn a_signal_ends_a_hook_and_the_run() {
+    let posthog = PostHog::start();
+    let waiting = "{ start: [{ type: command, command: 'touch waits; exec sleep 600' }] }";
+    let project = Project::of(&posthog, &replication(waiting));
+    let running = project.starts();
+    posthog.until("the hook runs", |_| project.path("waits").exists());
+
+    running.receives("TERM");
+    running.ends().exits(143).says("hooks.start[0] was stopped");
+
+    assert!(posthog.log().is_empty(), "{:?}", posthog.log());
+}

@@ -1,6 +1,9 @@
 //! What the replication wants done before its first stream and after its last.
 
-use std::process::Command;
+use std::process::Stdio;
+
+use tokio::process::Command;
+use tokio::sync::watch;
 
 use super::exit_of;
 use crate::config::secret::redact;
@@ -8,6 +11,7 @@ use crate::config::{Action, Hook};
 use crate::error::{Exit, Failure};
 use crate::http::Webhook;
 use crate::report::{self, Outcome};
+use crate::runner;
 
 /// What a hook is told of the run: the name in braces, and its value.
 type Told = Vec<(&'static str, String)>;
@@ -38,10 +42,27 @@ pub(super) fn of_end(replication: &str, outcomes: Result<&[Outcome], &Failure>) 
     ]
 }
 
-/// Does them one after the other; stops at the first that fails, unless it only warns.
-pub(super) async fn run(hooks: &[Hook], told: &Told) -> Result<(), Failure> {
+/// Does them one after the other; stops at the first that fails, unless it only warns. A signal
+/// ends the one in hand.
+pub(super) async fn run(
+    hooks: &[Hook],
+    told: &Told,
+    stop: &watch::Receiver<Option<u8>>,
+) -> Result<(), Failure> {
     for hook in hooks {
-        let Err(why) = act(&hook.action, told).await else { continue };
+        let mut stop = stop.clone();
+        if stop.borrow().is_some() {
+            // The run was stopped already, and says so.
+            return Ok(());
+        }
+        let acted = tokio::select! {
+            biased;
+            acted = act(&hook.action, told) => acted,
+            signal = runner::stopped(&mut stop) => {
+                return Err(runner::interrupted(&hook.path, signal));
+            }
+        };
+        let Err(why) = acted else { continue };
         if hook.only_warns {
             tracing::warn!("{} failed: {why}", hook.path);
             continue;
@@ -63,9 +84,7 @@ async fn act(action: &Action, told: &Told) -> Result<(), String> {
         }
         Action::Command(words) => {
             let words: Vec<String> = words.iter().map(|word| filled(word, told)).collect();
-            let told = told.clone();
-            let ran = tokio::task::spawn_blocking(move || command(&words, &told)).await;
-            ran.map_err(|err| err.to_string())?
+            command(&words, told).await
         }
         Action::Http { url, payload } => {
             let webhook = Webhook::at(&filled(url, told))
@@ -81,15 +100,17 @@ async fn act(action: &Action, told: &Told) -> Result<(), String> {
 }
 
 /// Runs a program; what it prints goes to stderr, where it does not mix with the summary.
-fn command(words: &[String], told: &Told) -> Result<(), String> {
+async fn command(words: &[String], told: &Told) -> Result<(), String> {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
     let variables =
         told.iter().map(|(name, value)| (format!("HOGLINE_{}", name.to_uppercase()), value));
     let output = Command::new(program)
         .args(arguments)
         .envs(variables)
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
         .output()
+        .await
         .map_err(|err| format!("`{program}` cannot be run: {err}"))?;
     for printed in [&output.stdout, &output.stderr] {
         let text = String::from_utf8_lossy(printed);
