@@ -169,6 +169,9 @@ pub struct Position {
     /// The full copy in hand; it is not yet whole.
     #[serde(default)]
     pub copying: Option<Copying>,
+    /// What was asked of the records that were loaded: a condition, a query. None is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
 }
 
 /// A full copy that is being made.
@@ -212,6 +215,7 @@ impl Default for Position {
             enumerated: None,
             open: None,
             copying: None,
+            condition: None,
         }
     }
 }

@@ -68,7 +68,7 @@ pub const EXPLAINED: [(u8, &str, &str); 12] = [
     ),
     (
         3,
-        "some streams failed, others are complete",
+        "some streams failed, others are complete; or all are, and a hook at the end failed",
         "The summary says which, and why. Run again, or only those: `hogline run -r FILE --only-failed`.",
     ),
     (

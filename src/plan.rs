@@ -43,6 +43,8 @@ pub struct Wish {
     pub delete_missing: Option<DeleteMissing>,
     /// How many rows are read at most.
     pub limit: Option<u64>,
+    /// What is asked of the records, as the user wrote it: a condition, a query.
+    pub condition: Option<String>,
     /// What the target's database runs before and after the rows.
     pub sql: BesideRows,
 }
@@ -241,6 +243,7 @@ mod tests {
             lookback_every: Duration::from_secs(86_400),
             delete_missing: None,
             limit: None,
+            condition: None,
             sql: BesideRows::default(),
         }
     }

@@ -130,7 +130,12 @@ async fn replicate_one(
     tally.begin();
     let meter = Meter::default();
     let result = run_to_the_bound(job, shared, stop, &tally, &meter).await;
-    tally.end(result.is_ok());
+    tally.end(match &result {
+        Err(_) => "stopped",
+        Ok((_, Some(_))) => "complete",
+        Ok((_, None)) if mode == Mode::DefinitionOnly => "defined",
+        Ok((_, None)) => "ended at the limit",
+    });
     let (to, failure) = match result {
         Ok((_, to)) => (to, None),
         Err(failure) => (None, Some(failure)),
@@ -243,6 +248,7 @@ impl Job {
             position.copying = (load != Load::Merge).then_some(copying);
         }
         position.begin_run(bound);
+        position.condition.clone_from(&self.wish.condition);
         position.anchor = Some(self.wish.anchor);
         Ok(self)
     }

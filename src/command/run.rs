@@ -90,7 +90,8 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     };
     let file = written.file.display().to_string();
     let begun =
-        hooks::run(&plan.replication.hooks.start, &hooks::of_start(&file), &plan.stop).await;
+        hooks::run(&plan.replication.hooks.start, &hooks::of_start(&file), &plan.stop, Exit::Usage)
+            .await;
     let outcomes = match begun {
         Ok(()) => attempted(&plan).await,
         Err(failure) => Err(failure),
@@ -101,11 +102,16 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     }
     let left = account.leave(&plan, outcomes.as_deref()).await;
     let told = hooks::of_end(&file, outcomes.as_deref());
-    let ended = hooks::run(&plan.replication.hooks.end, &told, &plan.stop).await;
+    let ended = hooks::run(&plan.replication.hooks.end, &told, &plan.stop, Exit::Partly).await;
     let left = left.and(ended);
     match (outcomes, left) {
         (Ok(outcomes), Ok(())) => Ok(exit_of(&outcomes)),
-        (Ok(_), Err(unreported)) => Err(unreported),
+        // What the streams came to matters more than what was to follow.
+        (Ok(outcomes), Err(unreported)) if exit_of(&outcomes) == Exit::Complete => Err(unreported),
+        (Ok(outcomes), Err(unreported)) => {
+            report::tell(&format!("error: {unreported}"));
+            Ok(exit_of(&outcomes))
+        }
         (Err(failure), left) => {
             // What the run itself came to matters more.
             left.unwrap_or_else(|unreported| report::tell(&format!("error: {unreported}")));
@@ -334,7 +340,7 @@ fn variables(pairs: &[String]) -> Result<Environment, Failure> {
 fn filter(text: &str) -> Result<Where, Failure> {
     let path = "--where".to_owned();
     match Filter::parse(text) {
-        Ok(filter) => Ok(Where { filter, at: None, path }),
+        Ok(filter) => Ok(Where { filter, text: text.to_owned(), at: None, path }),
         Err(err) => Err(Failure::usage(
             "--where is not right",
             err.to_string(),

@@ -9,8 +9,7 @@ use super::node::Node;
 use super::replication::DeleteMissing;
 
 /// What Sling can say of a target and we cannot.
-pub(super) const SLING_OPTIONS: [&str; 14] = [
-    "adjust_column_type",
+pub(super) const SLING_OPTIONS: [&str; 13] = [
     "batch_limit",
     "column_casing",
     "column_typing",
@@ -156,6 +155,10 @@ impl TargetOptions {
             if most == Some(0) {
                 fields.complain(key, "expected a number from 1 on");
             }
+        }
+        if fields.opt_bool("adjust_column_type") == Some(false) {
+            let message = "types always become as wide as the values need: leave it out";
+            fields.complain("adjust_column_type", message);
         }
         fields.refuse(&SLING_OPTIONS, super::replication::refuse_sling);
         fields.finish();

@@ -114,6 +114,8 @@ pub struct Sql {
 pub struct Where {
     /// What they fulfil.
     pub filter: Filter,
+    /// The same, as it was written.
+    pub text: String,
     /// Where the file says so; nowhere for the command line.
     pub at: Option<At>,
     /// The key that says so.
@@ -323,7 +325,8 @@ impl<'n> Settings<'n> {
 fn filter(fields: &mut Fields<'_, '_>) -> Option<Where> {
     let (text, at) = fields.opt_text_at("where")?;
     let read = Filter::parse(text).map_err(|err| fields.complain("where", err.to_string()));
-    Some(Where { filter: read.ok()?, at: Some(at), path: fields.path_of("where") })
+    let (filter, text) = (read.ok()?, text.to_owned());
+    Some(Where { filter, text, at: Some(at), path: fields.path_of("where") })
 }
 
 /// The columns of a stream, and those of the defaults that it does not declare itself.

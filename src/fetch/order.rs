@@ -20,6 +20,8 @@ pub(super) struct Order {
     /// The row that this page comes after.
     after: Option<Vec<String>>,
     window: Option<Interval>,
+    /// No two rows may have one key.
+    is_unique: bool,
     /// Rows wait until the page is whole.
     hold: bool,
     last: Option<Vec<String>>,
@@ -33,7 +35,15 @@ impl Order {
             Some((column, schema.columns[column].kind))
         };
         let columns = keyset.key.iter().filter_map(column).collect();
-        Self { columns, after, window: None, hold: false, last: None, astray: None }
+        Self {
+            columns,
+            after,
+            window: None,
+            is_unique: keyset.is_unique,
+            hold: false,
+            last: None,
+            astray: None,
+        }
     }
 
     /// Rows must lie inside a window, by the first part of the key.
@@ -94,6 +104,9 @@ impl Order {
             }
             (Some(last), _) if self.order(parts, last).is_lt() => {
                 Some("rows are not in the order asked for")
+            }
+            (Some(last), _) if self.is_unique && self.order(parts, last).is_eq() => {
+                Some("two rows have the same primary_key: name all columns that tell them apart")
             }
             (None, Some(after)) if self.order(parts, after).is_le() => {
                 Some("a row does not come after the key asked with")

@@ -23,6 +23,10 @@ pub fn metrics(facts: &Facts<'_>) -> String {
     text.each(outcomes, "hogline_stream_failed", FAILED, |outcome| {
         f64::from(u8::from(outcome.failure.is_some()))
     });
+    // A run that could not begin failed for every stream that is known.
+    for known in freshness.iter().filter(|_| facts.failure.is_some()) {
+        text.sample(&[("stream", &known.stream), ("object", &known.object)], 1.0);
+    }
     text.family("hogline_stream_rows", "Rows of the last run by what became of them.");
     for outcome in *outcomes {
         let rows = outcome.rows;

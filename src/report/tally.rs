@@ -134,10 +134,9 @@ impl Tally {
         }
     }
 
-    pub(crate) fn end(&self, complete: bool) {
+    pub(crate) fn end(&self, outcome: &str) {
         let line = self.line();
         self.counts().ended = true;
-        let outcome = if complete { "complete" } else { "stopped" };
         tell(&format!("{}: {outcome}, {line}", self.stream));
     }
 
@@ -267,7 +266,7 @@ mod tests {
         assert!(glance().to_go.unwrap() <= glance().took);
         tally.walk(Leg::List { since: None }, None);
         assert_eq!(glance().share, None);
-        tally.end(true);
+        tally.end("complete");
         assert!(tally.glance().is_none());
     }
 }

@@ -81,6 +81,9 @@ fn line(verified: &Verified) -> String {
         (true, true) => "DIFFERS",
         (true, false) => "STILL DIFFERS after the repair",
     };
+    if let Some(nothing) = verified.compared.as_deref().filter(|c| c.starts_with("nothing")) {
+        return format!("{stream}: not compared, {nothing}");
+    }
     let mut line = format!("{stream}: {outcome}");
     line += &format!(", {} in PostHog, {} in the target", counts.source, counts.target);
     if counts.pending > 0 {

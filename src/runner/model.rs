@@ -138,6 +138,7 @@ impl Model {
             lookback_every: DAY,
             delete_missing: None,
             limit: None,
+            condition: None,
             sql: Default::default(),
         };
         let position = self.shelf.lock().unwrap().position.clone();

@@ -256,6 +256,8 @@ pub struct Keyset {
     pub join: Option<Join>,
     /// How to read wide ranges in the order of the store.
     pub chunks: Option<Chunks>,
+    /// Whether no two rows have one key: two of them would become one.
+    pub is_unique: bool,
     /// What of the filter the store is asked.
     pub pushed: Option<Pushed>,
 }

@@ -165,6 +165,7 @@ fn keyset(fields: &mut Fields<'_, '_>) -> Keyset {
         arrival: fields.opt_text("arrival").map(str::to_owned),
         join: fields.fields("join").map(join),
         chunks: None,
+        is_unique: false,
         pushed: None,
     };
     keyset.chunks = fields.fields("chunks").map(|fields| chunks(fields, &keyset));

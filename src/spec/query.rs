@@ -110,6 +110,7 @@ impl Query<'_> {
             arrival: None,
             join: None,
             chunks: None,
+            is_unique: true,
             pushed: None,
         };
         let quota = counters(&["query"]);

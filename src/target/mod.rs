@@ -120,7 +120,7 @@ pub fn open(place: &Place, opening: &Opening<'_>) -> Result<Box<dyn Target>, Tar
             cause: "this hogline was built without PostgreSQL".into(),
             hint: "build it with `--features postgres`".into(),
         }),
-        Place::Stdout(format) => Ok(Box::new(files::StdoutTarget::new(*format, opening))),
+        Place::Stdout(format) => Ok(Box::new(files::StdoutTarget::new(*format, opening)?)),
         Place::Files(root) => Ok(Box::new(files::FilesTarget::open(root, opening)?)),
         #[cfg(feature = "object-storage")]
         Place::S3(place) => Ok(Box::new(files::FilesTarget::open_objects(place, opening)?)),

@@ -53,7 +53,7 @@ fn a_hook_that_fails_at_the_end_leaves_what_is_there() {
     let failing = "{ end: [{ type: command, command: [no-such-program] }] }";
     let project = Project::of(&posthog, &replication(failing));
 
-    project.run().exits(2).says("hooks.end[0] failed").says("`no-such-program` cannot be run");
+    project.run().exits(3).says("hooks.end[0] failed").says("`no-such-program` cannot be run");
 
     project.holds_exactly(&posthog, "cohorts");
     assert!(project.path("report.json").exists());

@@ -473,7 +473,7 @@ fn a_database_runs_what_the_user_wants_around_the_rows() {
     let cohorts = posthog.count("cohorts");
     assert_eq!(
         log,
-        ["actions begins", "cohorts begins", &format!("posthog.cohorts {cohorts} rows")]
+        ["actions begins", "cohorts begins", &format!("posthog_cohorts {cohorts} rows")]
     );
     project.holds_exactly(&posthog, "actions");
     Project::of(&posthog, yaml).into_files().run().exits(2).says("pre_sql is for databases");

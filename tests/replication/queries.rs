@@ -95,7 +95,16 @@ fn a_query_that_cannot_be_a_stream_says_why() {
             2,
             "streams.a.update_key: is needed for mode incremental",
         ),
-        ("  a: { sql: SELECT FROM, primary_key: id }\n", 6, "stream `a`"),
+        (
+            "  a: { sql: SELECT FROM, primary_key: id }\n",
+            2,
+            "replication.yaml:5:13: streams.a.sql: PostHog does not take the query",
+        ),
+        (
+            "  a: { sql: SELECT event FROM events, primary_key: event }\n",
+            6,
+            "two rows have the same primary_key: name all columns that tell them apart",
+        ),
         (
             "  events: { sql: SELECT 1 AS x, primary_key: x }\n",
             2,

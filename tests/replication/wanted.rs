@@ -238,4 +238,28 @@ fn a_limited_full_copy_is_a_sample_that_vouches_for_nothing() {
         project.holds_exactly(&posthog, stream);
     }
     project.run_with(&["--limit", "0"]).exits(2);
+    // Nor does it take the place of a whole copy.
+    for mode in ["full-refresh", "truncate"] {
+        let limited = project.run_with(&["--limit", "3", "--mode", mode]).exits(2);
+        limited.says("a limit would put a sample in the place of a whole copy");
+    }
+    project.holds_exactly(&posthog, "persons");
+}
+
+#[test]
+fn rows_chosen_in_one_way_are_not_gone_on_with_in_another() {
+    let posthog = PostHog::start();
+    let project = Project::incremental(&posthog, &["events"]);
+    let pageviews = ["--where", "event = '$pageview'"];
+    project.run_with(&pageviews).succeeds();
+    project.run_with(&pageviews).succeeds();
+
+    let told = project.run().exits(2).says("stream `events` was loaded with another condition");
+
+    assert!(told.stderr.contains("`where event = '$pageview'`, and now there is no condition"));
+    project.verifies(&[]).exits(2).says("was loaded with another condition");
+    project.run_with(&["--mode", "full-refresh"]).succeeds();
+    project.run().succeeds();
+    project.holds_exactly(&posthog, "events");
+    project.run_with(&pageviews).exits(2).says("loaded with no condition");
 }

@@ -45,10 +45,11 @@ impl<'a> Account<'a> {
         if let (Some(webhook), Some(run)) = (&self.webhook, run) {
             webhook::tell_of_change(webhook, &facts, &run).await;
         }
-        if let Some(path) = self.metrics {
-            write_whole(path, &report::metrics(&facts))?;
-        }
-        self.report(&facts)
+        let metrics = match self.metrics {
+            Some(path) => write_whole(path, &report::metrics(&facts)),
+            None => Ok(()),
+        };
+        self.report(&facts).and(metrics)
     }
 
     /// Writes the reports.

@@ -43,11 +43,12 @@ pub(super) fn of_end(replication: &str, outcomes: Result<&[Outcome], &Failure>) 
 }
 
 /// Does them one after the other; stops at the first that fails, unless it only warns. A signal
-/// ends the one in hand.
+/// ends the one in hand, a failure the run with `exit`.
 pub(super) async fn run(
     hooks: &[Hook],
     told: &Told,
     stop: &watch::Receiver<Option<u8>>,
+    exit: Exit,
 ) -> Result<(), Failure> {
     for hook in hooks {
         let mut stop = stop.clone();
@@ -67,11 +68,11 @@ pub(super) async fn run(
             tracing::warn!("{} failed: {why}", hook.path);
             continue;
         }
-        return Err(Failure::usage(
+        let (what, fix) = (
             format!("{} failed", hook.path),
-            why,
             "mend it, or let it only be told with on_failure: warn",
-        ));
+        );
+        return Err(Failure { exit, ..Failure::usage(what, why, fix) });
     }
     Ok(())
 }

@@ -51,6 +51,10 @@ pub(super) fn prepare(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<Job>, Fai
         let url = url.replace("{project_id}", &source.project_id);
         add_columns(&mut endpoint, wish.mode, &replication.audit, (&url, &run));
         let object = object(target, config);
+        let table = target::name_in(&place, &config.object);
+        for sql in [&mut wish.sql.before, &mut wish.sql.after].into_iter().flatten() {
+            *sql = sql.replace("{object_name}", &table);
+        }
         let key = stream_key(&source.origin, &source.project_id, &endpoint, object);
         let log = state.schema_changes(&key).map_err(|err| unusable_state(&err))?;
         let drift = columns::shape(&mut endpoint, config, &mut wish, replication, &log)?;
@@ -228,6 +232,7 @@ fn wish(
         lookback_every: source.inputs.lookback_every,
         delete_missing: config.delete_missing,
         limit: config.limit,
+        condition: condition(config),
         sql: BesideRows { before: config.pre_sql.clone(), after: config.post_sql.clone() },
     })
 }
@@ -293,7 +298,57 @@ fn job(
     columns::reserve(&mut endpoint, target.written_columns());
     crash_point!("target recalled");
     let checkpoint = agree(&endpoint, &wish, &key, state, &recall)?;
+    refuse_a_hole(&wish, &checkpoint)?;
     Ok(Job { endpoint, wish, target, checkpoint, wrong: None, is_damaged, drift })
+}
+
+/// What is asked of the records: where another question was put before, going on would leave
+/// a hole that nobody sees.
+fn condition(config: &StreamConfig) -> Option<String> {
+    let sql = config.sql.as_ref().map(|sql| format!("sql {}", sql.text.trim()));
+    let filter = config.filter.as_ref().map(|filter| format!("where {}", filter.text.trim()));
+    let both: Vec<String> = sql.into_iter().chain(filter).collect();
+    (!both.is_empty()).then(|| both.join(" "))
+}
+
+/// Refuses to go on from rows that were chosen otherwise, and to put a sample in the place of
+/// a whole copy.
+fn refuse_a_hole(wish: &Wish, checkpoint: &Checkpoint) -> Result<(), Failure> {
+    let (stream, position) = (&checkpoint.key.stream, &checkpoint.position);
+    let told = |condition: &Option<String>| match condition {
+        Some(condition) => format!("`{condition}`"),
+        None => "no condition".to_owned(),
+    };
+    match wish.mode {
+        Mode::Incremental | Mode::Backfill
+            if (position.mark.is_some() || position.open.is_some())
+                && position.condition != wish.condition =>
+        {
+            Err(Failure::usage(
+                format!("stream `{stream}` was loaded with another condition"),
+                format!(
+                    "it was loaded with {}, and now there is {}: going on would leave out what only \
+                     this one wants, without a word",
+                    told(&position.condition),
+                    told(&wish.condition)
+                ),
+                "load it anew with --mode full-refresh, give it another object, or print it with \
+                 --stdout",
+            ))
+        }
+        Mode::FullRefresh | Mode::Truncate
+            if wish.limit.is_some() && (position.mark.is_some() || position.copying.is_some()) =>
+        {
+            Err(Failure::usage(
+                format!(
+                    "stream `{stream}`: a limit would put a sample in the place of a whole copy"
+                ),
+                format!("{} holds one", checkpoint.key.object),
+                "print the sample with --stdout, or give it another object",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How a stream's files are to be written; refuses what the target or the stream has not.

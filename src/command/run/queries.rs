@@ -3,8 +3,8 @@
 use super::{Plan, jobs};
 use crate::config::{Complaint, ConfigError, Mode, Sql, StreamConfig};
 use crate::error::Failure;
-use crate::fetch::{Source, columns_of};
-use crate::http::Meter;
+use crate::fetch::{FetchError, Source, columns_of};
+use crate::http::{AskError, Meter};
 use crate::spec::endpoint::Endpoint;
 use crate::spec::query::Query;
 
@@ -46,6 +46,11 @@ async fn endpoint(plan: &Plan, config: &StreamConfig, sql: &Sql) -> Result<Endpo
     let (client, project) = (&plan.client, plan.source.project_id.as_str());
     let source = Source { client, meter: &meter, project, dialect: &dialect };
     let columns = columns_of(&source, &query).await;
-    let columns = columns.map_err(|err| Failure::of_fetch(&config.name, &err))?;
+    let columns = columns.map_err(|err| match &err {
+        FetchError::Ask { source: AskError::Refused { .. }, .. } => {
+            complain("sql", format!("PostHog does not take the query: {err}"))
+        }
+        _ => Failure::of_fetch(&config.name, &err),
+    })?;
     query.endpoint(&columns).map_err(|message| complain("primary_key", message))
 }

@@ -35,11 +35,9 @@ impl Objects<'_> {
             let source = settings.source_options;
             let options = settings.target_options.as_ref();
             let sql = |of: fn(&TargetOptions) -> &Option<String>| {
-                Some(self.fill_sql(&name, &object, of(options?).as_deref()?))
+                Some(self.fill_sql(&name, of(options?).as_deref()?))
             };
-            let query = settings
-                .sql
-                .map(|(text, at)| Sql { text: self.fill_sql(&name, &object, text), at });
+            let query = settings.sql.map(|(text, at)| Sql { text: self.fill_sql(&name, text), at });
             let (pre_sql, post_sql) = (sql(|all| &all.pre_sql), sql(|all| &all.post_sql));
             if let Some(owner) = owners.insert(object.clone(), name.clone()) {
                 let message = format!("\"{object}\" is already the object of streams.{owner}");
@@ -95,10 +93,10 @@ impl Objects<'_> {
         own.into_iter().chain(others).collect()
     }
 
-    /// A statement with its variables filled in; other braces are its own.
-    fn fill_sql(&self, name: &str, object: &str, sql: &str) -> String {
-        let variables = self.of_stream(name).into_iter().chain([("object_name", object)]);
-        variables
+    /// A statement with its variables filled in, but for the table's name; other braces are its own.
+    fn fill_sql(&self, name: &str, sql: &str) -> String {
+        self.of_stream(name)
+            .into_iter()
             .fold(sql.to_owned(), |sql, (name, value)| sql.replace(&format!("{{{name}}}"), value))
     }
 

@@ -1,7 +1,8 @@
 //! Rows on stdout, for other programs to read: nothing is kept, and nothing can be taken back.
 //!
-//! A page waits in a file without a name until it is whole: what was printed is true. A record
-//! that PostHog shows twice, because it has not merged its copies yet, comes twice.
+//! A page waits in a file without a name until it is whole: what was printed is true. Of a
+//! record that PostHog shows twice, because it has not merged its copies yet or pages overlap,
+//! the first is printed.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -13,6 +14,7 @@ use crate::checkpoint::Checkpoint;
 use crate::config::{DeleteMissing, FileFormat};
 use crate::cursor::Timestamp;
 use crate::record::batch::Batch;
+use crate::record::keys::KeySet;
 use crate::schema::Schema;
 use crate::target::{Load, Opening, Recall, Replay, Scan, Shown, Target, TargetError, Written};
 
@@ -26,18 +28,24 @@ pub(in crate::target) struct StdoutTarget {
     /// How many bytes a page of no rows has: a header, which is printed once.
     header: u64,
     is_begun: bool,
+    /// The keys that were printed.
+    met: KeySet,
 }
 
 impl StdoutTarget {
-    pub(in crate::target) fn new(format: FileFormat, opening: &Opening<'_>) -> Self {
-        Self {
+    pub(in crate::target) fn new(
+        format: FileFormat,
+        opening: &Opening<'_>,
+    ) -> Result<Self, TargetError> {
+        Ok(Self {
             format,
             schema: Arc::clone(&opening.schema),
             shape: Arc::new(Shape::plain(&opening.schema)),
             page: None,
             header: 0,
             is_begun: false,
-        }
+            met: Self::told(KeySet::new().map_err(io::Error::other))?,
+        })
     }
 
     fn add(&mut self, batch: &Batch) -> io::Result<Written> {
@@ -55,9 +63,15 @@ impl StdoutTarget {
                 writer(self.format, file, &self.shape, 0)?
             }
         };
-        let mut written = Written { new: batch.len() as u64, ..Written::default() };
+        let mut written = Written::default();
+        let is_keyed = !batch.schema().primary_key.is_empty();
         for row in batch.rows() {
+            if is_keyed && !self.met.insert(&row.identity()).map_err(io::Error::other)? {
+                written.unchanged += 1;
+                continue;
+            }
             page.add(&row, None, &mut written.repairs)?;
+            written.new += 1;
         }
         self.page = Some(page);
         Ok(written)
@@ -85,6 +99,7 @@ impl StdoutTarget {
     /// Prints the open page.
     fn print(&mut self) -> io::Result<()> {
         let Some(page) = self.page.take() else { return Ok(()) };
+        self.met.keep_page().map_err(io::Error::other)?;
         let mut file: File = page.finish()?;
         file.seek(io::SeekFrom::Start(if self.is_begun { self.header } else { 0 }))?;
         self.is_begun = true;
@@ -128,7 +143,7 @@ impl Target for StdoutTarget {
 
     fn abandon(&mut self) -> Result<(), TargetError> {
         self.page = None;
-        Ok(())
+        Self::told(self.met.forget_page().map_err(io::Error::other))
     }
 
     fn scan(&mut self, _: &Scan<'_>, _: &mut dyn FnMut(&Shown<'_>)) -> Result<(), TargetError> {
