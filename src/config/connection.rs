@@ -252,10 +252,18 @@ impl Connections {
             [] => "no connection is".to_owned(),
             _ => format!("defined: {}", names.join(", ")),
         };
-        let message = format!(
-            "is not defined{} ({known}); to define it, set the environment variable {name}={example}",
-            near.unwrap_or_default()
-        );
+        let near = near.unwrap_or_default();
+        let message = match name.contains(['.', '/', ':']) {
+            // A name that looks like a place was meant to be one.
+            true => format!(
+                "is not defined{near} ({known}), nor a URL that is known: write sqlite://posthog.db, \
+                 postgresql://…, file://folder or s3://bucket"
+            ),
+            false => format!(
+                "is not defined{near} ({known}); to define it, use `hogline conns set {name} …` or set \
+                 the environment variable {name}={example}"
+            ),
+        };
         ConfigError::about(&format!("connection \"{name}\""), message)
     }
 }
@@ -600,13 +608,19 @@ mod tests {
         assert_eq!(
             user.project("POSTHGO").unwrap_err(),
             "connection \"POSTHGO\": is not defined, did you mean \"POSTHOG\"? \
-             (defined: DB, POSTHOG); to define it, set the environment variable POSTHGO=\
-             '{ type: api, spec: posthog, secrets: { api_key: \"phx_…\", project_id: \"12345\" } }'"
+             (defined: DB, POSTHOG); to define it, use `hogline conns set POSTHGO …` or set the \
+             environment variable POSTHGO='{ type: api, spec: posthog, secrets: { api_key: \"phx_…\", project_id: \"12345\" } }'"
         );
         assert_eq!(
             User::new().target("OUT").unwrap_err(),
             "connection \"OUT\": is not defined (no connection is); \
-             to define it, set the environment variable OUT=sqlite://posthog.db"
+             to define it, use `hogline conns set OUT …` or set the environment variable \
+             OUT=sqlite://posthog.db"
+        );
+        assert_eq!(
+            User::new().target("posthog.db").unwrap_err(),
+            "connection \"posthog.db\": is not defined (no connection is), nor a URL that is known: \
+             write sqlite://posthog.db, postgresql://…, file://folder or s3://bucket"
         );
     }
 

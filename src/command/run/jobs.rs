@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Options, Plan, columns};
 use crate::checkpoint::{Checkpoint, StreamKey};
+use crate::config::complaint::nearest;
 use crate::config::{
     AuditColumn, Mode, Posthog, ReadBy, Replication, StreamConfig, TargetConnection,
 };
@@ -164,11 +165,17 @@ pub(super) fn chosen<'a>(
     let streams = &replication.streams;
     let is_known = |word: &&String| streams.iter().any(|stream| is_meant(stream, word));
     if let Some(unknown) = options.streams.iter().find(|word| !is_known(word)) {
-        let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
+        let names = streams.iter().map(|stream| stream.name.clone());
+        let tags = streams.iter().flat_map(|stream| &stream.tags).map(|tag| format!("tag:{tag}"));
+        let mut words: Vec<String> = names.chain(tags).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        words.retain(|word| seen.insert(word.clone()));
+        let known: Vec<&str> = words.iter().map(String::as_str).collect();
+        let near = nearest(unknown, &known).map(|near| format!("did you mean `{near}`?"));
         return Err(Failure::usage(
             format!("--streams: `{unknown}` is not a stream of {}", replication.file.display()),
-            format!("its streams: {}", names.join(", ")),
-            "",
+            format!("its streams and tags: {}", known.join(", ")),
+            near.unwrap_or_default(),
         ));
     }
     let is_wanted = |stream: &&StreamConfig| {
