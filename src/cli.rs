@@ -42,6 +42,12 @@ pub enum Command {
         /// The code; all of them where none is given.
         code: Option<u8>,
     },
+    /// Print the JSON Schema by which editors complete and check a file of hogline's.
+    Schema {
+        /// The file's kind.
+        #[arg(value_enum)]
+        of: SchemaOf,
+    },
     /// Show or change how far streams have come.
     State(StateArgs),
     /// Serve a PostHog look-alike with made-up data.
@@ -58,6 +64,13 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+}
+
+/// Which files have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// Replication files.
+    Replication,
 }
 
 /// How log lines look.

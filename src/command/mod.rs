@@ -10,6 +10,7 @@ mod explain;
 mod manual;
 mod run;
 mod sandbox;
+mod schema;
 mod state;
 mod verify;
 
@@ -38,6 +39,7 @@ pub fn main(cli: Cli) -> Exit {
             Command::Conns(args) => conns::conns(&args).await,
             Command::Doctor(args) => doctor::doctor(&args).await,
             Command::Explain { code } => explain::explain(code),
+            Command::Schema { of } => schema::schema(of),
             Command::State(args) => state::state(&args),
             Command::Verify(args) => verify::verify(&args).await,
             Command::Compact(args) => compact::compact(&args),

@@ -13,10 +13,10 @@ use crate::schema::ColumnType;
 const FLATTENED: usize = 200;
 
 /// More columns than this, and PostgreSQL or SQLite would refuse the table.
-const MOST_FLATTENED: u64 = 1000;
+pub(super) const MOST_FLATTENED: u64 = 1000;
 
 /// What Sling calls some types.
-const SLING_TYPES: [(&str, ColumnType); 11] = [
+pub(super) const SLING_TYPES: [(&str, ColumnType); 11] = [
     ("boolean", ColumnType::Bool),
     ("datetime", ColumnType::Timestamp),
     ("decimal", ColumnType::Numeric),

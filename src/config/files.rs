@@ -102,7 +102,7 @@ impl FileFormat {
 
 /// The word for a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     Jsonl,
     Csv,
     Parquet,
@@ -110,7 +110,7 @@ enum Format {
 
 impl Format {
     /// Every choice by its name; Sling's users say `jsonlines`.
-    const ALL: [(&'static str, Self); 4] = [
+    pub(super) const ALL: [(&'static str, Self); 4] = [
         ("jsonl", Self::Jsonl),
         ("csv", Self::Csv),
         ("parquet", Self::Parquet),

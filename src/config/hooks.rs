@@ -64,16 +64,16 @@ pub enum Action {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Type {
+pub(super) enum Type {
     Log,
     Command,
     Http,
 }
 
-const TYPES: [(&str, Type); 3] =
+pub(super) const TYPES: [(&str, Type); 3] =
     [("log", Type::Log), ("command", Type::Command), ("http", Type::Http)];
 
-const ON_FAILURE: [(&str, bool); 2] = [("abort", false), ("warn", true)];
+pub(super) const ON_FAILURE: [(&str, bool); 2] = [("abort", false), ("warn", true)];
 
 /// Reads `hooks`.
 pub(super) fn hooks(fields: &mut Fields<'_, '_>, complaints: &Complaints) -> Hooks {

@@ -5,6 +5,7 @@
 //! by its name stands for itself: it takes the defaults, never a wildcard's settings.
 //! Whether a stream has the columns or the mode asked for is the plan's question.
 
+mod json_schema;
 mod names;
 mod objects;
 mod written;
@@ -31,6 +32,8 @@ use super::transforms::{self, DeclaredTransform};
 use super::variables::Environment;
 use crate::cursor::{Interval, Timestamp};
 use crate::record::filter::Filter;
+
+pub use json_schema::json_schema;
 
 /// What Sling can say of a stream and we cannot.
 const SLING_STREAM: [&str; 9] = [
@@ -206,6 +209,9 @@ fn read_root(
     let target = fields.text("target");
     let defaults = fields.node("defaults").map(|node| Settings::read(node, "defaults", complaints));
     let defaults = defaults.unwrap_or_default();
+    if let Some((_, at)) = defaults.sql {
+        complaints.add(at, "defaults.sql", "a query is one stream's: write it under streams");
+    }
     let streams = fields.required("streams");
     let hooks = hooks::hooks(&mut fields, complaints);
     fields.finish();

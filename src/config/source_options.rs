@@ -9,7 +9,7 @@ use super::node::Node;
 use crate::cursor::Interval;
 
 /// PostHog answers no more rows at once, whatever is asked for.
-const LARGEST_PAGE: u64 = 50_000;
+pub(super) const LARGEST_PAGE: u64 = 50_000;
 
 /// What Sling can say of a source and we cannot.
 pub(super) const SLINGS: [&str; 14] = [

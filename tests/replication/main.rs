@@ -29,6 +29,7 @@ mod readme;
 mod refusals;
 mod report;
 mod secrets;
+mod sling;
 mod state;
 mod support;
 mod verify;

@@ -1,8 +1,27 @@
-//! What the README shows runs as it stands.
+//! What the README and the pages below `docs` show runs as it stands.
 
-use crate::support::{EVERYTHING, PostHog, Project};
+use std::iter::Peekable;
+
+use clap::{Command, CommandFactory};
+use hogline::cli::Cli;
+use hogline::sandbox::KEY;
+
+use crate::support::{EVERYTHING, MINUTE, Page, PostHog, Project, Shown, pages};
 
 const EXAMPLE: &str = include_str!("../../replication.example.yaml");
+
+/// What is not run here, by how it begins, and why.
+const NOT_RUN: [(&str, &str); 9] = [
+    ("cargo run --release -- demo", "`hogline demo` has a test of its own"),
+    ("tests/run", "runs this"),
+    ("tests/readers", "takes readers from PyPI, for minutes"),
+    ("tests/browser", "takes a browser"),
+    ("tests/schema", "takes a validator from PyPI"),
+    ("cargo bench", "takes minutes"),
+    ("HOGLINE_BENCH_", "takes minutes"),
+    ("docker build", "takes Docker"),
+    ("docker run", "takes Docker"),
+];
 
 #[test]
 fn the_demo_replicates_everything_twice() {
@@ -110,4 +129,132 @@ fn shells_and_manuals_know_every_command() {
     project.hogline(&["man"]).succeeds().says(".TH");
     project.hogline(&["man", "--dir", "man"]).succeeds();
     assert!(project.path("man/hogline-conns-set.1").exists());
+}
+
+/// A folder with what a page takes for granted. Where the page says how the connection is
+/// defined, it is not in the environment.
+fn prepared(page: &Page, posthog: &PostHog) -> (Project, &'static str) {
+    let project = match page.name.as_str() {
+        "README.md" => Project::of(posthog, EXAMPLE),
+        _ => Project::incremental(posthog, &["cohorts", "events"]),
+    };
+    project.writes("replication.example.yaml", EXAMPLE);
+    project.writes(".env.sling", "MY_POSTGRES=sqlite://posthog.db\n");
+    if page.name == "running.md" {
+        // It looks at what was replicated before.
+        project.run().succeeds();
+    }
+    let defines = page.text.contains("$ hogline conns set POSTHOG");
+    (project, if defines { "unset POSTHOG\n" } else { "" })
+}
+
+/// The words of a line that are the same in every run.
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit())).collect()
+}
+
+#[test]
+fn every_command_of_the_pages_runs_as_it_is_shown() {
+    let mut unused: Vec<&str> = NOT_RUN.iter().map(|(start, _)| *start).collect();
+    let mut typed = 0;
+    for page in pages() {
+        let mut is_left_out = |shown: &Shown| {
+            let found = NOT_RUN.iter().find(|(start, _)| shown.command.starts_with(start));
+            unused.retain(|start| found.is_none_or(|(found, _)| found != start));
+            found.is_some()
+        };
+        let mut all = page.shown();
+        all.retain(|shown| !is_left_out(shown));
+        if all.is_empty() {
+            continue;
+        }
+        let posthog = PostHog::playing(|options| {
+            options.events = 300;
+            options.persons = 60;
+            options.recordings = 40;
+        });
+        posthog.later(10 * MINUTE);
+        let (project, before) = prepared(&page, &posthog);
+        // The reader's own key, and a PostHog that is no cloud.
+        let host = format!("project_id: \"12345\", host: \"{}\" }}", posthog.origin());
+        let own = |text: &str| text.replace("phx_…", KEY).replace("project_id: \"12345\" }", &host);
+        for Shown { command, exports, output } in all {
+            let told = project.types(&own(&format!("{before}{exports}{command}"))).succeeds();
+
+            let printed: Vec<Vec<&str>> = told.stdout.lines().map(words).collect();
+            for line in output.iter().filter(|line| line.as_str() != "…") {
+                let is_there = printed.contains(&words(line));
+                assert!(is_there, "{}: `{command}` does not print {line:?}:\n{told}", page.name);
+            }
+            typed += 1;
+        }
+    }
+    assert!(typed >= 11, "only {typed} commands were found");
+    assert!(unused.is_empty(), "no page shows {unused:?} any more");
+}
+
+/// The command that words name, with what is left of them: `state show` of `state show --stream a`.
+fn named<'w>(words: &mut Peekable<impl Iterator<Item = &'w str>>) -> Command {
+    let mut command = Cli::command();
+    while let Some(inner) = words.peek().and_then(|word| command.find_subcommand(word)) {
+        command = inner.clone();
+        words.next();
+    }
+    command
+}
+
+/// Whether a command, or one below it, has an option.
+fn has(command: &Command, option: &str) -> bool {
+    let own = command.get_arguments().any(|argument| match option.strip_prefix("--") {
+        Some(long) => argument.get_long() == Some(long),
+        None => argument.get_short().map(String::from).as_deref() == option.strip_prefix('-'),
+    });
+    own || command.get_subcommands().any(|inner| has(inner, option))
+}
+
+/// The options among words, without their values.
+fn options<'w>(words: impl Iterator<Item = &'w str>) -> Vec<&'w str> {
+    let options = words.filter(|word| word.starts_with('-') && word.len() > 1);
+    options.map(|word| word.split('=').next().unwrap()).collect()
+}
+
+#[test]
+fn every_command_and_option_that_the_pages_name_is_there() {
+    let mut found = 0;
+    for page in pages() {
+        for mention in page.mentioned() {
+            let mut words = mention.split_whitespace().skip(1).peekable();
+            let command = named(&mut words);
+            assert_ne!(command.get_name(), "hogline", "{}: `{mention}` is none", page.name);
+            for option in options(words) {
+                assert!(has(&command, option), "{}: `{mention}`: {option}", page.name);
+            }
+            found += 1;
+        }
+    }
+    assert!(found > 40, "only {found} were found");
+}
+
+#[test]
+fn every_command_is_in_the_readmes_table_and_has_the_options_that_it_names() {
+    let readme = pages().into_iter().find(|page| page.name == "README.md").unwrap().text;
+    let table = readme.split("| command | does |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let mut commands: Vec<String> =
+        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    for row in table.lines().filter(|row| row.starts_with("| `")) {
+        let spans: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        let first = spans[0].split_whitespace().nth(1).unwrap().to_owned();
+        let tree = Cli::command().find_subcommand(&first).unwrap().clone();
+        for span in &spans {
+            if let Some(named) = span.strip_prefix("hogline ") {
+                let name = named.split_whitespace().next().unwrap();
+                commands.retain(|command| command != name);
+            }
+            if span.starts_with("--") {
+                let option = options(span.split_whitespace())[0];
+                assert!(has(&tree, option), "{first} has no {option}");
+            }
+        }
+    }
+    assert!(commands.is_empty(), "the README's table lacks {commands:?}");
 }

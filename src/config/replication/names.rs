@@ -30,6 +30,10 @@ pub(super) fn name_streams<'n>(
             streams.push((pattern.to_owned(), key.at, settings.clone()));
             continue;
         }
+        if let Some((_, at)) = settings.sql {
+            let path = format!("streams.{pattern}.sql");
+            complaints.add(at, &path, "a query needs a name of its own, without a *");
+        }
         let matching: Vec<&str> = names.iter().copied().filter(|n| matches(pattern, n)).collect();
         if matching.is_empty() {
             complaints.add(key.at, "streams", format!("no stream matches \"{pattern}\""));

@@ -30,7 +30,7 @@ fn parse_all(source: &str) -> Replication {
     Replication::parse(&written(source), &known, &Environment::new(), now()).unwrap()
 }
 
-fn parse(source: &str) -> Result<Replication, ConfigError> {
+pub(super) fn parse(source: &str) -> Result<Replication, ConfigError> {
     let known: Vec<String> = KNOWN.map(str::to_owned).into();
     let environment = [("DB".to_owned(), "sqlite://x.db".to_owned())].into();
     Replication::parse(&written(source), &known, &environment, now())
@@ -407,6 +407,7 @@ fn what_is_wrong_with_options_is_told_where_it_stands() {
             "Sling's \"unique\" is not supported",
         ),
         ("{ tags: { a: b } }", "tags"),
+        ("{ sql: SELECT 1 }", "events is a stream of PostHog's: give the query another name"),
     ] {
         let refused = refused(&format!("source: S\ntarget: T\nstreams: {{ events: {stream} }}\n"));
         assert!(refused.contains(told), "{told} in {refused}");
@@ -415,14 +416,30 @@ fn what_is_wrong_with_options_is_told_where_it_stands() {
     assert!(refused.contains("env: expected a map of names and texts"), "{refused}");
 }
 
+#[test]
+fn a_query_is_of_one_stream() {
+    let file = "source: S\ntarget: T\ndefaults: { sql: SELECT 1 }\n\
+        streams: { 'p*': { sql: SELECT 2 } }\n";
+
+    assert_eq!(
+        refused(file),
+        "3:18: defaults.sql: a query is one stream's: write it under streams\n\
+         4:25: streams.p*.sql: a query needs a name of its own, without a *"
+    );
+}
+
 /// The rows of the page for those who come from Sling: where a key stands, an example, and
 /// what is said of it.
-fn of_the_page() -> Vec<(String, String, String)> {
+pub(super) fn of_the_page() -> Vec<(String, String, String)> {
     let page = include_str!("../../../docs/from-sling.md");
     let row = |line: &str| {
         let cells: Vec<&str> = line.trim_matches('|').splitn(3, " | ").map(str::trim).collect();
         let [place, example, told] = cells.as_slice() else { return None };
         let example = example.strip_prefix('`')?.strip_suffix('`')?;
+        // The page's other table tells of variables.
+        if place.starts_with('`') {
+            return None;
+        }
         Some(((*place).to_owned(), example.to_owned(), (*told).to_owned()))
     };
     page.lines().filter_map(row).collect()

@@ -9,6 +9,7 @@ mod cluster;
 mod files;
 #[cfg(not(feature = "postgres"))]
 mod no_postgres;
+mod pages;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod posthog;
@@ -28,6 +29,7 @@ pub(crate) use cable::{Cable, Strike};
 pub(crate) use cluster::{Cluster, PASSWORD};
 #[cfg(not(feature = "postgres"))]
 pub(crate) use no_postgres::{Database, server};
+pub(crate) use pages::{Page, Shown, pages};
 #[cfg(feature = "postgres")]
 pub(crate) use postgres::{Database, server};
 pub(crate) use posthog::{DAY, EVERYTHING, MINUTE, PATIENCE, PostHog};

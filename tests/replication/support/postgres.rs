@@ -56,8 +56,19 @@ impl Database {
         Self { cluster, name }
     }
 
-    fn url(&self) -> String {
+    /// Where it is, as its owner.
+    pub(crate) fn url(&self) -> String {
         self.cluster.url().replace("/lake", &format!("/{}", self.name))
+    }
+
+    /// The same as the map of a connection.
+    pub(crate) fn map(&self) -> String {
+        let Self { cluster, name } = self;
+        format!(
+            "{{ type: postgres, host: 127.0.0.1, port: {}, user: loader, password: \"{PASSWORD}\", \
+             database: {name} }}",
+            cluster.port
+        )
     }
 
     /// Does something in it as the server's superuser; the texts of what it gives.

@@ -345,6 +345,19 @@ impl Project {
         self.spawns(shell, &[&RUN, options].concat(), |_| {}).ends()
     }
 
+    /// Types a command into a shell in the folder, as the pages show it; the shell finds
+    /// `hogline`. None but the project's environment is known there.
+    pub(crate) fn types(&self, command: &str) -> Ran {
+        let program = Path::new(env!("CARGO_BIN_EXE_hogline")).parent().unwrap();
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", program.display());
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c");
+        let knows_it = |shell: &mut Command| {
+            shell.env("PATH", path);
+        };
+        self.spawns(shell, &[command], knows_it).ends()
+    }
+
     /// Verifies the replication, with more options.
     pub(crate) fn verifies(&self, options: &[&str]) -> Ran {
         self.hogline(&[&["verify", "-r", "replication.yaml"], options].concat())
