@@ -29,7 +29,7 @@ use crate::http::Meter;
 
 pub use compaction::compaction;
 pub use facts::{Facts, Freshness, as_json};
-pub use figures::took;
+pub use figures::{to_the_second, took};
 pub use metrics::metrics;
 pub use page::page;
 pub use progress::{Progress, never_draw};
@@ -183,7 +183,7 @@ pub fn summary(outcomes: &[Outcome]) -> String {
             outcome.requests.to_string(),
             format!("{:.1} s", outcome.waited_seconds),
             match outcome.complete_to {
-                Some(to) => format!("complete to {}Z", &to.text().as_str()[..19]),
+                Some(to) => format!("complete to {}", to_the_second(to)),
                 None => outcome.incomplete().into(),
             },
         ]);

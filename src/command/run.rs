@@ -5,6 +5,7 @@ mod columns;
 mod connect;
 mod dry_run;
 mod history;
+mod holes;
 mod hooks;
 mod jobs;
 mod queries;
@@ -83,12 +84,11 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     }
     let webhook = webhook::named(args.webhook.as_deref(), connections.environment())?;
     let account = Account::of(args, webhook);
+    let file = written.file.display().to_string();
     let Some(plan) = plan(&written, &connections, &here, &options, &state)? else {
-        let file = written.file.display().to_string();
         account.report(&Facts::of(&file, Timestamp::now()))?;
         return Ok(Exit::Complete);
     };
-    let file = written.file.display().to_string();
     let begun =
         hooks::run(&plan.replication.hooks.start, &hooks::of_start(&file), &plan.stop, Exit::Usage)
             .await;
@@ -104,18 +104,12 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let told = hooks::of_end(&file, outcomes.as_deref());
     let ended = hooks::run(&plan.replication.hooks.end, &told, &plan.stop, Exit::Partly).await;
     let left = left.and(ended);
-    match (outcomes, left) {
-        (Ok(outcomes), Ok(())) => Ok(exit_of(&outcomes)),
-        // What the streams came to matters more than what was to follow.
-        (Ok(outcomes), Err(unreported)) if exit_of(&outcomes) == Exit::Complete => Err(unreported),
-        (Ok(outcomes), Err(unreported)) => {
-            report::tell(&format!("error: {unreported}"));
-            Ok(exit_of(&outcomes))
-        }
-        (Err(failure), left) => {
+    match (outcomes.map(|outcomes| exit_of(&outcomes)), left) {
+        (Ok(Exit::Complete), Err(unreported)) => Err(unreported),
+        (ended, left) => {
             // What the run itself came to matters more.
             left.unwrap_or_else(|unreported| report::tell(&format!("error: {unreported}")));
-            Err(failure)
+            ended
         }
     }
 }

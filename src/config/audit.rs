@@ -1,8 +1,6 @@
 //! Columns about the run that wrote a row, asked for by variables as Sling's users do:
 //! `env: { SLING_LOADED_AT_COLUMN: true }`.
 
-use super::variables::Environment;
-
 /// The columns there are: the variable's name behind `SLING_` or `HOGLINE_`, and which it is.
 const COLUMNS: [(&str, AuditColumn); 3] = [
     ("LOADED_AT_COLUMN", AuditColumn::LoadedAt),
@@ -35,11 +33,10 @@ impl AuditColumn {
     }
 
     /// Those that the variables ask for.
-    pub(super) fn wanted(variables: &Environment) -> Vec<Self> {
+    pub(super) fn wanted<'v>(value_of: impl Fn(&str) -> Option<&'v String>) -> Vec<Self> {
         let is_asked = |name: &str| {
-            let given = ["HOGLINE_", "SLING_"]
-                .iter()
-                .find_map(|maker| variables.get(&format!("{maker}{name}")));
+            let given =
+                ["HOGLINE_", "SLING_"].iter().find_map(|maker| value_of(&format!("{maker}{name}")));
             given.is_some_and(|value| {
                 !matches!(value.to_lowercase().as_str(), "" | "false" | "0" | "no")
             })

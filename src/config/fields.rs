@@ -134,6 +134,15 @@ impl<'n, 'c> Fields<'n, 'c> {
         self.read(key, "a whole number", |node| node.plain()?.parse().ok())
     }
 
+    /// A whole number, not below one.
+    pub fn opt_positive(&mut self, key: &'static str) -> Option<u64> {
+        let number = self.opt_integer(key);
+        if number == Some(0) {
+            self.complain(key, "expected a number from 1 on");
+        }
+        number
+    }
+
     /// A number.
     pub fn opt_number(&mut self, key: &'static str) -> Option<f64> {
         self.read(key, "a number", |node| {

@@ -143,19 +143,12 @@ impl TargetOptions {
             primary_key: table_keys(&mut fields, complaints),
             delete_missing: fields.opt_choice("delete_missing", "choice", &DeleteMissing::ALL),
             add_new_columns: fields.opt_bool("add_new_columns"),
-            file_max_rows: fields.opt_integer("file_max_rows"),
-            file_max_bytes: fields.opt_integer("file_max_bytes"),
+            file_max_rows: fields.opt_positive("file_max_rows"),
+            file_max_bytes: fields.opt_positive("file_max_bytes"),
             pre_sql: fields.opt_text("pre_sql").map(str::to_owned),
             post_sql: fields.opt_text("post_sql").map(str::to_owned),
             at: Some((node.at, path.to_owned())),
         };
-        for (key, most) in
-            [("file_max_rows", options.file_max_rows), ("file_max_bytes", options.file_max_bytes)]
-        {
-            if most == Some(0) {
-                fields.complain(key, "expected a number from 1 on");
-            }
-        }
         if fields.opt_bool("adjust_column_type") == Some(false) {
             let message = "types always become as wide as the values need: leave it out";
             fields.complain("adjust_column_type", message);

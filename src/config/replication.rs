@@ -174,9 +174,8 @@ impl Replication {
         let mut replication =
             read_root(&root, &written.file, known_streams, &variables, &complaints);
         complaints.into_result(&written.file.display().to_string(), Some(&written.text))?;
-        let mut all = environment.clone();
-        all.extend(own);
-        replication.audit = AuditColumn::wanted(&all);
+        replication.audit =
+            AuditColumn::wanted(|name| own.get(name).or_else(|| environment.get(name)));
         Ok(replication)
     }
 

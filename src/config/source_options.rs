@@ -64,7 +64,7 @@ impl SourceOptions {
         let options = Self {
             range: range.flatten(),
             page_size: fields.opt_integer("page_size"),
-            limit: fields.opt_integer("limit"),
+            limit: fields.opt_positive("limit"),
             read: fields.opt_choice("read", "way of reading", &ReadBy::ALL),
             lookback: fields.opt_duration("lookback"),
             flatten: columns::flatten(&mut fields, complaints),
@@ -76,9 +76,6 @@ impl SourceOptions {
         if options.page_size.is_some_and(|size| !(1..=LARGEST_PAGE).contains(&size)) {
             let message = format!("expected a number from 1 to {LARGEST_PAGE}");
             fields.complain("page_size", message);
-        }
-        if options.limit == Some(0) {
-            fields.complain("limit", "expected a number from 1 on");
         }
         fields.refuse(&SLINGS, super::replication::refuse_sling);
         fields.finish();

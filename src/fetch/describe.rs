@@ -3,12 +3,12 @@
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::keyset::sql_request;
 use super::page::{KeepAll, PageIntake};
 use super::{FetchError, Source};
 use crate::cursor::Timestamp;
-use crate::http::Request;
 use crate::record::split::{Layout, Placement, Splitter};
-use crate::spec::{QUERY_URL, counters, query};
+use crate::spec::{counters, query};
 
 /// Asks for the columns of a query: names, and types of ClickHouse. Nothing is read.
 ///
@@ -23,9 +23,7 @@ pub async fn columns_of(
     let hogql = json!({
         "kind": "HogQLQuery", "query": text, "values": { "from": epoch, "to": epoch },
     });
-    let body = json!({ "query": hogql, "refresh": "force_blocking", "name": "hogline" });
-    let url = QUERY_URL.replace("{project_id}", source.project);
-    let request = Request::post(url, body, &counters(&["query"]));
+    let request = sql_request(source.project, hogql, &counters(&["query"]));
     let placement = Placement::ByPosition(Vec::new());
     let mut splitter =
         Splitter::new(Layout::Rows("results".into()), placement, std::sync::Arc::default());

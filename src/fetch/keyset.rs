@@ -21,6 +21,7 @@ use super::{Among, Answer, Delivery, FetchError, Reader};
 use crate::cursor::{Interval, Leg, Timestamp};
 use crate::http::Request;
 use crate::schema::{ColumnType, Schema};
+use crate::spec::QUERY_URL;
 use crate::spec::endpoint::{Chunks, Join, Keyset};
 
 /// A day's hours lie mixed in PostHog's store: less than a day costs as much as the day.
@@ -151,10 +152,15 @@ impl Reader<'_> {
             // A time wrapped in the project's zone lets the store skip nothing.
             hogql["modifiers"] = json!({ "convertToProjectTimezone": false });
         }
-        // Without `force_blocking` the same text may be answered from a cache.
-        let body = json!({ "query": hogql, "refresh": "force_blocking", "name": "hogline" });
-        Request::post(self.url(), body, &self.path.quota)
+        sql_request(self.project, hogql, &self.path.quota)
     }
+}
+
+/// Puts a query to a project.
+pub(crate) fn sql_request(project: &str, hogql: Value, quota: &[String]) -> Request {
+    // Without `force_blocking` the same text may be answered from a cache.
+    let body = json!({ "query": hogql, "refresh": "force_blocking", "name": "hogline" });
+    Request::post(QUERY_URL.replace("{project_id}", project), body, quota)
 }
 
 /// A query and the values of its placeholders.

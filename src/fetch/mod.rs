@@ -39,6 +39,7 @@ use ahead::{Ahead, beside};
 use page::{PageIntake, Watch};
 
 pub use describe::columns_of;
+pub(crate) use keyset::sql_request;
 pub use sums::DaySum;
 
 /// What a walk hands on.

@@ -81,7 +81,7 @@ impl Order {
     /// How the store orders two keys: numbers by their size, everything else by its bytes.
     fn order(&self, one: &[Cow<'_, str>], other: &[String]) -> Ordering {
         let parts = self.columns.iter().zip(one.iter().zip(other));
-        let order = parts.map(|((_, kind), (one, other))| {
+        let mut orders = parts.map(|((_, kind), (one, other))| {
             let numbers = || one.parse::<i128>().ok().zip(other.parse::<i128>().ok());
             match kind {
                 ColumnType::Bigint | ColumnType::Numeric => numbers(),
@@ -89,7 +89,7 @@ impl Order {
             }
             .map_or_else(|| one.as_ref().cmp(other), |(one, other)| one.cmp(&other))
         });
-        order.fold(Ordering::Equal, Ordering::then)
+        orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     }
 
     /// What is wrong with a row, given its key and that of the row above it.
@@ -98,18 +98,19 @@ impl Order {
         let outside = |window: &Interval| {
             time.is_none_or(|at: Timestamp| at < window.from || at >= window.to)
         };
-        match (&self.last, &self.after) {
-            _ if self.window.as_ref().is_some_and(outside) => {
-                Some("a row lies outside of the window asked for")
-            }
-            (Some(last), _) if self.order(parts, last).is_lt() => {
-                Some("rows are not in the order asked for")
-            }
-            (Some(last), _) if self.is_unique && self.order(parts, last).is_eq() => {
+        if self.window.as_ref().is_some_and(outside) {
+            return Some("a row lies outside of the window asked for");
+        }
+        let Some(last) = &self.last else {
+            let after = self.after.as_ref();
+            return after
+                .is_some_and(|after| self.order(parts, after).is_le())
+                .then_some("a row does not come after the key asked with");
+        };
+        match self.order(parts, last) {
+            Ordering::Less => Some("rows are not in the order asked for"),
+            Ordering::Equal if self.is_unique => {
                 Some("two rows have the same primary_key: name all columns that tell them apart")
-            }
-            (None, Some(after)) if self.order(parts, after).is_le() => {
-                Some("a row does not come after the key asked with")
             }
             _ => None,
         }

@@ -33,7 +33,12 @@ pub(super) fn counted(number: u64, one: &str) -> String {
     format!("{} {one}{end}", grouped(number))
 }
 
-/// To the second: `2026-11-21 09:01:29 UTC`.
+/// To the second: `2026-11-21T09:01:29Z`.
+pub fn to_the_second(at: Timestamp) -> String {
+    format!("{}Z", &at.text().as_str()[..19])
+}
+
+/// To the second, for a page: `2026-11-21 09:01:29 UTC`.
 pub(super) fn instant(at: Timestamp) -> String {
     let text = at.text();
     format!("{} {} UTC", text.day(), &text.as_str()[11..19])

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Table;
+use super::figures::to_the_second;
 use crate::verify::{Day, Example, Verified};
 
 /// The days that differ, and a line for every stream.
@@ -90,7 +91,7 @@ fn line(verified: &Verified) -> String {
         line += &format!(", {} pending: the next run brings them", counts.pending);
     }
     if let Some(to) = verified.complete_to {
-        line += &format!("; complete to {}Z", &to.text().as_str()[..19]);
+        line += &format!("; complete to {}", to_the_second(to));
     }
     if let Some(compared) = &verified.compared {
         line += &format!("; compared {compared}");

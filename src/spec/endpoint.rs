@@ -14,7 +14,7 @@ use crate::record::transform::{Step, Transform};
 use crate::schema::{Column, ColumnType, Flatten, Foreseen, Origin, Schema};
 
 /// One stream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Endpoint {
     /// The stream's name.
     pub stream: String,

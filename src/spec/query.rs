@@ -56,64 +56,12 @@ impl Query<'_> {
     /// # Errors
     /// What is wrong with the key.
     pub fn endpoint(&self, columns: &[(String, String)]) -> Result<Endpoint, String> {
-        let kind_of = |wanted: &str| {
-            let Some((_, kind)) = columns.iter().find(|(name, _)| name == wanted) else {
-                let known: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-                let known = known.join(", ");
-                return Err(format!("the query has no column \"{wanted}\"; it has: {known}"));
-            };
-            match kind.contains("Nullable(") {
-                // What is null comes after no key, and would never be asked for.
-                true => Err(format!(
-                    "\"{wanted}\" may be null, and rows are asked for by it: say in the query what \
-                     stands for null, as ifNull({wanted}, '') AS {wanted}"
-                )),
-                false => Ok(type_of(kind)),
-            }
-        };
-        for key in self.primary_key {
-            let kind = kind_of(key)?;
-            if matches!(kind, ColumnType::Double | ColumnType::Bool | ColumnType::Json) {
-                return Err(format!(
-                    "\"{key}\" is {}: rows are not told apart by it in a sure way; choose texts, \
-                     whole numbers and times, as by toString({key})",
-                    kind.name()
-                ));
-            }
-        }
-        if let Some(by) = self.update_key
-            && !matches!(kind_of(by)?, ColumnType::Timestamp | ColumnType::Date)
-        {
-            return Err(format!("\"{by}\" is {}: update_key is a time", kind_of(by)?.name()));
-        }
-        let select = columns.iter().map(|(column, kind)| {
-            let is_followed = self.update_key == Some(column);
-            (column.clone(), selected(column, kind, is_followed))
+        self.check_key(columns)?;
+        let typed = columns.iter().map(|(column, kind)| {
+            let kind = if self.follows(column) { ColumnType::Timestamp } else { type_of(kind) };
+            (column.clone(), ColumnSpec::Field(kind))
         });
-        let in_key = |column: &String| {
-            let found = columns.iter().find(|(name, _)| name == column);
-            let by = match found.map(|(_, kind)| type_of(kind)) {
-                // The store orders these by other bytes than those of their texts.
-                Some(ColumnType::Uuid) => format!("toString({})", name(column)),
-                _ => name(column),
-            };
-            (column.clone(), by)
-        };
-        let first = self.update_key.map(str::to_owned);
-        let others = self.primary_key.iter().filter(|key| Some(*key) != first.as_ref());
-        let key = first.iter().chain(others).map(in_key);
-        let keyset = Keyset {
-            from: self.table(),
-            select: select.collect(),
-            key: key.collect(),
-            time: first.clone(),
-            arrival: None,
-            join: None,
-            chunks: None,
-            is_unique: true,
-            pushed: None,
-        };
-        let quota = counters(&["query"]);
+        let (quota, followed) = (counters(&["query"]), self.update_key.map(str::to_owned));
         let read = ReadPath {
             name: "sql".into(),
             quota: quota.clone(),
@@ -126,14 +74,8 @@ impl Query<'_> {
             add_undeclared: false,
             unknown: Vec::new(),
             page_size: PAGE,
-            paging: Paging::Keyset(Box::new(keyset)),
+            paging: Paging::Keyset(Box::new(self.keyset(columns))),
         };
-        let typed = columns.iter().map(|(column, kind)| {
-            let is_followed = self.update_key == Some(column);
-            let own = type_of(kind);
-            let kind = if is_followed { ColumnType::Timestamp } else { own };
-            (column.clone(), ColumnSpec::Field(kind))
-        });
         Ok(Endpoint {
             stream: self.stream.to_owned(),
             description: "A query of the replication's.".into(),
@@ -141,24 +83,85 @@ impl Query<'_> {
             scope: "query:read".into(),
             quota,
             primary_key: self.primary_key.to_vec(),
-            update_key: first.clone(),
-            newest_by: first.iter().cloned().collect(),
-            incremental: first.map(|by| Incremental {
+            update_key: followed.clone(),
+            newest_by: followed.iter().cloned().collect(),
+            incremental: followed.map(|by| Incremental {
                 by,
                 arrival: None,
                 lookback: Some(LOOKBACK),
                 reread: None,
             }),
             columns: typed.collect(),
-            foreseen: Vec::new(),
-            typed: Vec::new(),
-            flatten: None,
-            flattening: None,
-            loaded_at: None,
-            filter: None,
-            transforms: Vec::new(),
             read: vec![read],
+            ..Endpoint::default()
         })
+    }
+
+    fn follows(&self, column: &str) -> bool {
+        self.update_key == Some(column)
+    }
+
+    /// Refuses a key by which rows would be lost or made one.
+    fn check_key(&self, columns: &[(String, String)]) -> Result<(), String> {
+        for key in self.primary_key {
+            let kind = kind_in_key(key, columns)?;
+            if matches!(kind, ColumnType::Double | ColumnType::Bool | ColumnType::Json) {
+                return Err(format!(
+                    "\"{key}\" is {}: rows are not told apart by it in a sure way; choose texts, \
+                     whole numbers and times, as by toString({key})",
+                    kind.name()
+                ));
+            }
+        }
+        let Some(by) = self.update_key else { return Ok(()) };
+        match kind_in_key(by, columns)? {
+            ColumnType::Timestamp | ColumnType::Date => Ok(()),
+            kind => Err(format!("\"{by}\" is {}: update_key is a time", kind.name())),
+        }
+    }
+
+    fn keyset(&self, columns: &[(String, String)]) -> Keyset {
+        let select = columns
+            .iter()
+            .map(|(column, kind)| (column.clone(), selected(column, kind, self.follows(column))));
+        let in_key = |column: &str| {
+            let found = columns.iter().find(|(name, _)| name == column);
+            let by = match found.map(|(_, kind)| type_of(kind)) {
+                // The store orders these by other bytes than those of their texts.
+                Some(ColumnType::Uuid) => format!("toString({})", name(column)),
+                _ => name(column),
+            };
+            (column.to_owned(), by)
+        };
+        let others = self.primary_key.iter().map(String::as_str).filter(|key| !self.follows(key));
+        Keyset {
+            from: self.table(),
+            select: select.collect(),
+            key: self.update_key.into_iter().chain(others).map(in_key).collect(),
+            time: self.update_key.map(str::to_owned),
+            arrival: None,
+            join: None,
+            chunks: None,
+            is_unique: true,
+            pushed: None,
+        }
+    }
+}
+
+/// The type of a column that rows are asked for by, which is never null.
+fn kind_in_key(wanted: &str, columns: &[(String, String)]) -> Result<ColumnType, String> {
+    let Some((_, kind)) = columns.iter().find(|(name, _)| name == wanted) else {
+        let known: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        let known = known.join(", ");
+        return Err(format!("the query has no column \"{wanted}\"; it has: {known}"));
+    };
+    match kind.contains("Nullable(") {
+        // What is null comes after no key, and would never be asked for.
+        true => Err(format!(
+            "\"{wanted}\" may be null, and rows are asked for by it: say in the query what \
+             stands for null, as ifNull({wanted}, '') AS {wanted}"
+        )),
+        false => Ok(type_of(kind)),
     }
 }
 

@@ -142,15 +142,9 @@ fn endpoint(mut fields: Fields<'_, '_>, complaints: &Complaints) -> Endpoint {
         newest_by: owned(fields.opt_texts("newest_by")),
         incremental: fields.fields("incremental").map(incremental),
         columns: columns(&mut fields),
-        foreseen: Vec::new(),
-        typed: Vec::new(),
         flatten: fields.opt_text("flatten").map(str::to_owned),
-        flattening: None,
-        loaded_at: None,
-        filter: None,
-        transforms: Vec::new(),
-        read: Vec::new(),
         quota,
+        ..Endpoint::default()
     };
     for node in fields.list("read") {
         endpoint.read.extend(read_path(node, &endpoint.quota, complaints));

@@ -4,9 +4,10 @@ use serde_json::json;
 
 use crate::config::{Connections, Posthog};
 use crate::error::{Exit, Failure};
+use crate::fetch::sql_request;
 use crate::http::{AskError, Client, ClientError, Discard, Meter, Request, Settings};
+use crate::spec::counters;
 use crate::spec::registry::Registry;
-use crate::spec::{QUERY_URL, counters};
 
 /// Where the ledger of spent quotas lies in hogline's home.
 const LEDGER: &str = "quota.db";
@@ -59,8 +60,6 @@ pub(in crate::command) async fn answers_sql(
     source: &Posthog,
 ) -> Result<(), AskError> {
     let query = json!({ "kind": "HogQLQuery", "query": "SELECT 1" });
-    let body = json!({ "query": query, "refresh": "force_blocking", "name": "hogline" });
-    let url = QUERY_URL.replace("{project_id}", &source.project_id);
-    let request = Request::post(url, body, &counters(&["query"]));
+    let request = sql_request(&source.project_id, query, &counters(&["query"]));
     client.ask(&request, &mut Discard, &Meter::default()).await.map(drop)
 }

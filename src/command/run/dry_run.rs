@@ -9,7 +9,7 @@ use crate::config::{Connections, Mode, Written};
 use crate::cursor::{Leg, Purpose, Timestamp};
 use crate::error::{Exit, Failure, overall};
 use crate::http::spell;
-use crate::report::{self, Table};
+use crate::report::{self, Table, to_the_second};
 use crate::runner::{self, Job, Preview};
 
 /// What is not known.
@@ -55,10 +55,10 @@ pub(super) async fn show(
 async fn row(job: &Job, preview: &Preview, plan: &Plan) -> Vec<String> {
     let known = |number: Option<u64>| number.map_or(UNKNOWN.to_owned(), |n| n.to_string());
     let (from, to) = span(preview);
-    let mark = |at: Option<Timestamp>| at.map_or("–".to_owned(), short);
+    let mark = |at: Option<Timestamp>| at.map_or("–".to_owned(), to_the_second);
     let state = match job.wish.mode {
         Mode::Backfill => "cursor stays".to_owned(),
-        _ => format!("{} → {}", mark(job.mark()), short(preview.bound)),
+        _ => format!("{} → {}", mark(job.mark()), to_the_second(preview.bound)),
     };
     let time = match preview.requests {
         Some(requests) => spell(duration(requests, &preview.quota, plan).await),
@@ -86,21 +86,14 @@ fn span(preview: &Preview) -> (String, String) {
     });
     let new: Vec<_> = new.collect();
     let since = preview.legs.iter().find_map(|leg| match leg {
-        Leg::List { since } => Some(since.map_or("the beginning".to_owned(), short)),
+        Leg::List { since } => Some(since.map_or("the beginning".to_owned(), to_the_second)),
         _ => None,
     });
     match (new.first(), new.last(), since) {
-        (Some(first), Some(last), _) => (short(first.from), short(last.to)),
-        (_, _, Some(since)) => (since, short(preview.bound)),
-        _ => ("–".to_owned(), short(preview.bound)),
+        (Some(first), Some(last), _) => (to_the_second(first.from), to_the_second(last.to)),
+        (_, _, Some(since)) => (since, to_the_second(preview.bound)),
+        _ => ("–".to_owned(), to_the_second(preview.bound)),
     }
-}
-
-/// To the second: `2026-03-10T12:00:00Z`.
-fn short(at: Timestamp) -> String {
-    let text = at.to_string();
-    let seconds = text.split('.').next().unwrap_or(&text).trim_end_matches('Z');
-    format!("{seconds}Z")
 }
 
 /// How long so many requests take, by the pace and by what is left of the quotas.

@@ -124,27 +124,10 @@ fn a_stream_says_what_the_defaults_do_not() {
         at: At { line: 6, col: 3 },
         mode: Mode::Incremental,
         object: "S/sqlite://x.db".into(),
-        by_date: false,
-        tags: Vec::new(),
-        range: None,
-        page_size: None,
-        sql: None,
-        file_most: (None, None),
-        adds_columns: true,
-        pre_sql: None,
-        post_sql: None,
-        limit: None,
-        filter: None,
-        transforms: Vec::new(),
-        read: ReadBy::Auto,
-        format: None,
         select: vec!["x".into(), "-y".into()],
         primary_key: Some(vec!["a".into(), "b".into()]),
         update_key: Some("c".into()),
-        lookback: three_days,
-        delete_missing: None,
-        columns: Vec::new(),
-        flatten: None,
+        ..events.clone()
     };
     assert_eq!(replication.streams, [events, persons]);
 }

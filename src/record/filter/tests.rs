@@ -1,3 +1,5 @@
+//! What conditions mean, what is refused, and what a store is asked.
+
 use std::sync::Arc;
 
 use super::*;

@@ -59,7 +59,7 @@ struct Draft {
     shape: Arc<Shape>,
     writer: Box<dyn RowWriter>,
     listed: Listed,
-    /// What its values take before they are packed.
+    /// What its values take before they are packed, where that has a limit.
     bytes: u64,
 }
 
@@ -106,10 +106,13 @@ impl Page {
     ) -> io::Result<At> {
         let shape = self.shape_of(row, schema);
         let part = self.layout.by_date.then(|| part_of(row, schema));
+        let is_measured = self.layout.most_bytes.is_some();
         let draft = self.draft(&shape, part)?;
         draft.writer.add(row, seq, repairs)?;
-        draft.bytes +=
-            (0..schema.columns.len()).map(|index| row.raw(index).len() as u64).sum::<u64>();
+        if is_measured {
+            draft.bytes +=
+                (0..schema.columns.len()).map(|index| row.raw(index).len() as u64).sum::<u64>();
+        }
         let listed = &mut draft.listed;
         let at = u32::try_from(listed.rows).map_err(io::Error::other)?;
         listed.rows += 1;
