@@ -77,6 +77,9 @@ impl Write for RedactedStderr {
 pub struct Outcome {
     /// The stream.
     pub stream: String,
+    /// The same for people, who may know several of that name.
+    #[serde(skip)]
+    pub label: String,
     /// Where its rows went.
     pub object: String,
     /// How it was loaded.
@@ -130,6 +133,7 @@ impl Outcome {
         let Totals { path, rows, repairs, keys_beyond, begun_after, series } = tally.totals();
         Self {
             stream,
+            label: tally.stream().to_owned(),
             object,
             mode: mode.name(),
             read_by: path,
@@ -172,7 +176,7 @@ pub fn summary(outcomes: &[Outcome]) -> String {
     ]);
     for outcome in outcomes {
         table.row(vec![
-            outcome.stream.clone(),
+            outcome.label.clone(),
             outcome.mode.into(),
             outcome.read_by.clone().unwrap_or_else(|| "–".into()),
             outcome.rows.new.to_string(),
@@ -196,12 +200,12 @@ pub fn summary(outcomes: &[Outcome]) -> String {
 fn notes(outcomes: &[Outcome]) -> Vec<String> {
     let mut notes = Vec::new();
     for outcome in outcomes.iter().filter(|outcome| outcome.rows.deleted > 0) {
-        let (count, stream) = (outcome.rows.deleted, &outcome.stream);
+        let (count, stream) = (outcome.rows.deleted, &outcome.label);
         let rows = if count == 1 { "row" } else { "rows" };
         notes.push(format!("deleted: {count} {rows} of {stream} that PostHog no longer has"));
     }
     for outcome in outcomes.iter().filter(|outcome| outcome.keys_beyond > 0) {
-        let (count, stream) = (outcome.keys_beyond, &outcome.stream);
+        let (count, stream) = (outcome.keys_beyond, &outcome.label);
         let keys = if count == 1 { "key" } else { "keys" };
         notes.push(format!(
             "flattened: {count} {keys} of {stream} beyond the limit stay in their JSON column only"
@@ -210,7 +214,7 @@ fn notes(outcomes: &[Outcome]) -> Vec<String> {
     for outcome in outcomes {
         for (column, count) in &outcome.repairs {
             let values = if *count == 1 { "value" } else { "values" };
-            notes.push(format!("repaired: {count} {values} of {}.{column}", outcome.stream));
+            notes.push(format!("repaired: {count} {values} of {}.{column}", outcome.label));
         }
     }
     notes

@@ -62,29 +62,37 @@ pub struct Job {
     pub(crate) is_damaged: bool,
     /// What is known of its columns.
     pub drift: Drift,
+    /// Where it is read.
+    pub project: Arc<Project>,
+}
+
+/// A project that streams are read from.
+pub struct Project {
+    /// The connection.
+    pub client: Client,
+    /// The project's id.
+    pub id: String,
+    /// Whether it is one of several.
+    pub is_one_of_several: bool,
+    /// What is known of the server's SQL.
+    pub dialect: SqlDialect,
+}
+
+impl Project {
+    /// What a stream is read with, whose costs `meter` counts.
+    pub(crate) fn source<'a>(&'a self, meter: &'a Meter) -> Source<'a> {
+        Source { client: &self.client, meter, project: &self.id, dialect: &self.dialect }
+    }
 }
 
 /// What all streams of a run share.
 pub struct Shared {
-    /// The connection.
-    pub client: Client,
-    /// The project's id.
-    pub project: String,
-    /// What is known of the server's SQL.
-    pub dialect: SqlDialect,
     /// Where checkpoints follow.
     pub state: Arc<StateStore>,
     /// How long a row may take to become visible: no run reads closer to now.
     pub safety_lag: Duration,
     /// How many streams are read at once.
     pub concurrency: usize,
-}
-
-impl Shared {
-    /// What a stream is read with, whose costs `meter` counts.
-    pub(crate) fn source<'a>(&'a self, meter: &'a Meter) -> Source<'a> {
-        Source { client: &self.client, meter, project: &self.project, dialect: &self.dialect }
-    }
 }
 
 /// Replicates every job and tells how each went, in the order of the jobs.
@@ -153,7 +161,7 @@ pub(crate) async fn run_to_the_bound(
     meter: &Meter,
 ) -> Result<(Job, Option<Timestamp>), Failure> {
     loop {
-        let now = shared.client.server_time().minus(shared.safety_lag);
+        let now = job.project.client.server_time().minus(shared.safety_lag);
         let start = job.start(now);
         let bound = start.bound;
         let what = format!("stream `{}`", job.endpoint.stream);
@@ -175,6 +183,15 @@ pub(crate) async fn run_to_the_bound(
 }
 
 impl Job {
+    /// The stream, and the project where there are several.
+    pub(crate) fn label(&self) -> String {
+        let (stream, project) = (&self.endpoint.stream, &self.project);
+        match project.is_one_of_several {
+            true => format!("{stream} of {}", project.id),
+            false => stream.clone(),
+        }
+    }
+
     /// The stream, and the table or folder it goes to.
     pub(crate) fn name(&self) -> (String, String) {
         let key = &self.checkpoint.key;
@@ -282,7 +299,7 @@ async fn run_once(
     meter: &Meter,
 ) -> Result<Written, Failure> {
     let (deliver, deliveries) = mpsc::channel(HANDED_OVER);
-    let reading = Reading { job: JobView::of(&job), bound: start.bound, shared, meter, tally };
+    let reading = Reading { job: JobView::of(&job), bound: start.bound, meter, tally };
     let what = format!("stream `{}`", job.endpoint.stream);
     let writer = Writer::new(job, start, Arc::clone(&shared.state), Arc::clone(tally))
         .map_err(|err| Failure::of_target(&reading.job.endpoint.stream, &err))?;
@@ -338,13 +355,18 @@ pub(crate) struct JobView {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) wish: Wish,
     pub(crate) position: Position,
+    pub(crate) project: Arc<Project>,
 }
 
 impl JobView {
     fn of(job: &Job) -> Self {
-        let Job { endpoint, wish, checkpoint, .. } = job;
-        let (endpoint, wish) = (Arc::clone(endpoint), wish.clone());
-        Self { endpoint, wish, position: checkpoint.position.clone() }
+        let Job { endpoint, wish, checkpoint, project, .. } = job;
+        Self {
+            endpoint: Arc::clone(endpoint),
+            wish: wish.clone(),
+            position: checkpoint.position.clone(),
+            project: Arc::clone(project),
+        }
     }
 }
 
@@ -352,7 +374,6 @@ impl JobView {
 pub(crate) struct Reading<'a> {
     pub(crate) job: JobView,
     pub(crate) bound: Timestamp,
-    pub(crate) shared: &'a Shared,
     pub(crate) meter: &'a Meter,
     pub(crate) tally: &'a Tally,
 }
@@ -360,7 +381,7 @@ pub(crate) struct Reading<'a> {
 impl Reading<'_> {
     /// Reads in the first way that is open to us.
     pub(crate) async fn read(&self, out: mpsc::Sender<Delivery>) -> Result<(), FetchError> {
-        let JobView { endpoint, wish, position } = &self.job;
+        let JobView { endpoint, wish, position, project } = &self.job;
         if wish.mode == Mode::DefinitionOnly {
             return out.send(Delivery::EndRun).await.map_err(|_| FetchError::Stopped);
         }
@@ -370,7 +391,7 @@ impl Reading<'_> {
             match self.read_path(path, &out).await {
                 Err((err, true)) if err.is_closed_door() && !self.is_passing(path, &err) => {
                     match paths.peek() {
-                        Some(next) => self.shared.dialect.tell_once(path, &err, next),
+                        Some(next) => project.dialect.tell_once(path, &err, next),
                         // Not refused but broken: mending the first way would not help here.
                         None if err.is_fault() => return Err(err),
                         None => {}
@@ -391,7 +412,7 @@ impl Reading<'_> {
     /// may know less, of an event for one which of its copies is the newer: it comes back.
     fn is_passing(&self, path: &ReadPath, err: &FetchError) -> bool {
         let was_open = self.job.position.path.as_ref() == Some(&path.name);
-        err.is_fault() && (was_open || (path.is_sql() && self.shared.dialect.has_answered()))
+        err.is_fault() && (was_open || (path.is_sql() && self.job.project.dialect.has_answered()))
     }
 
     /// Walks every leg; tells with an error whether nothing was delivered before it.
@@ -400,9 +421,9 @@ impl Reading<'_> {
         path: &ReadPath,
         out: &mpsc::Sender<Delivery>,
     ) -> Result<(), (FetchError, bool)> {
-        let JobView { endpoint, wish, position } = &self.job;
+        let JobView { endpoint, wish, position, project } = &self.job;
         let schema = endpoint.schema(path, &|name| wish.wants(name));
-        let source = self.shared.source(self.meter);
+        let source = project.source(self.meter);
         let mut reader =
             Reader::new(&source, path, &Arc::new(schema), wish.wants_all(), out.clone());
         self.tally.read_by(&path.name);

@@ -48,6 +48,7 @@ GOOD = [
     "source_options: ~",
     "target_options: { format: jsonlines, compression: gzip, table_keys: { primary: id } }",
     "target_options: { file_max_rows: 1, file_max_bytes: 1 }",
+    "target_options: { adjust_column_type: true }",
     "target_options: { add_new_columns: false, pre_sql: SELECT 1, post_sql: ~ }",
     "",
 ]
@@ -101,6 +102,7 @@ BAD = [
     "target_options: { table_keys: [id] }",
     "target_options: { add_new_columns: maybe }",
     "target_options: { file_max_rows: 0 }",
+    "target_options: { adjust_column_type: false }",
 ]
 # Whole files.
 GOOD_FILES = [
@@ -124,6 +126,7 @@ BAD_FILES = [
     "{ sorce: S, target: T, streams: { events: } }",
     "{ source: S, target: T, env: [A], streams: { events: } }",
     "{ source: S, target: T, env: { A: [1] }, streams: { events: } }",
+    "{ source: S, target: T, env: { SLING_ROW_NUM_COLUMN: true }, streams: { events: } }",
     "{ source: S, target: T, defaults: { sql: SELECT 1 }, streams: { events: } }",
     "{ source: S, target: T, streams: { 'e*': { sql: SELECT 1 } } }",
     "{ source: S, target: T, streams: { events: x } }",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::run::{answers_sql, connect, greet, place};
+use super::run::{ProjectSource, answers_sql, greet, place, projects_of};
 use crate::checkpoint::StreamKey;
 use crate::cli::Format;
 use crate::config::{Connections, Posthog, TargetConnection};
@@ -114,15 +114,32 @@ pub(super) async fn posthog(
     wanted: Option<&[String]>,
 ) -> Result<Vec<Check>, Failure> {
     let registry = Registry::load(&source.specs)?;
-    let client = connect(source, &registry, connections)?;
     let mut checks = Vec::new();
-    if let Err(failure) = greet(&client, source).await {
+    for ProjectSource { source, reached } in projects_of(source, &registry, connections).await? {
+        let found = project(&source, &reached.client, &registry, wanted).await;
+        let named = |check: Check| match source.is_of_several() {
+            true => check.of(&format!("project {}", source.project_id)),
+            false => check,
+        };
+        checks.extend(found.into_iter().map(named));
+    }
+    Ok(checks)
+}
+
+async fn project(
+    source: &Posthog,
+    client: &Client,
+    registry: &Registry,
+    wanted: Option<&[String]>,
+) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Err(failure) = greet(client, source).await {
         checks.push(Check::wrong("key and project", &failure));
-        return Ok(checks);
+        return checks;
     }
     let place = format!("project {} of {}", source.project_id, client.origin());
     checks.push(Check::right("key and project", format!("{place} answers")));
-    checks.push(match answers_sql(&client, source).await {
+    checks.push(match answers_sql(client, source).await {
         Ok(()) => Check::right("SQL", "answers: wide ranges are read by it"),
         Err(err) => Check::lacking(
             "SQL",
@@ -132,7 +149,7 @@ pub(super) async fn posthog(
     });
     for endpoint in registry.streams() {
         if wanted.is_none_or(|wanted| wanted.contains(&endpoint.stream)) {
-            let tried = stream(&client, source, endpoint).await;
+            let tried = stream(client, source, endpoint).await;
             checks.push(Check { is_of_a_stream: true, ..tried });
         }
     }
@@ -144,7 +161,7 @@ pub(super) async fn posthog(
     if !left.is_empty() {
         checks.push(Check::right("requests left this hour", left.join(", ")));
     }
-    Ok(checks)
+    checks
 }
 
 /// Compares this machine's clock with PostHog's, whose bounds are used.

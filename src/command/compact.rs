@@ -7,17 +7,18 @@ use crate::error::{Exit, Failure};
 use crate::report;
 use crate::runner;
 
-/// Compacts the folders of the streams of the file that was named. PostHog is not asked.
-pub(super) fn compact(args: &CompactArgs) -> Result<Exit, Failure> {
+/// Compacts the folders of the streams of the file that was named. PostHog is not asked, but for the
+/// projects that there are where the connection is of all.
+pub(super) async fn compact(args: &CompactArgs) -> Result<Exit, Failure> {
     let here = run::working_folder()?;
     let connections = Connections::load(&here)?;
     let options = Options { streams: args.streams.clone(), is_looking: true, ..Options::default() };
     let state = run::state_path(&args.replication, args.state.as_deref());
     let written = Written::read(&args.replication)?;
-    let plan = run::plan(&written, &connections, &here, &options, &state)?;
+    let plan = run::plan(&written, &connections, &here, &options, &state).await?;
     let Some(plan) = plan else { return Ok(Exit::Complete) };
     let mut lines = Vec::new();
-    for mut job in run::prepared(&plan, &[])? {
+    for mut job in run::prepared(&plan, &Default::default())? {
         let (stream, object) = job.name();
         // Targets block.
         let compacted = tokio::task::block_in_place(|| job.target.compact());

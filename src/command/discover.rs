@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::run::{answers_sql, connect, greet};
+use super::run::{ProjectSource, answers_sql, greet, projects_of};
 use crate::cli::{DiscoverArgs, DiscoverFormat};
 use crate::config::Connections;
 use crate::error::{Exit, Failure};
@@ -18,9 +18,11 @@ pub(super) async fn discover(args: &DiscoverArgs) -> Result<Exit, Failure> {
             let connections = Connections::load(&super::run::working_folder()?)?;
             let source = connections.posthog(name)?;
             let registry = Registry::load(&source.specs)?;
-            let client = connect(&source, &registry, &connections)?;
-            greet(&client, &source).await?;
-            let sql = answers_sql(&client, &source).await;
+            let projects = projects_of(&source, &registry, &connections).await?;
+            // What a server answers, it answers for each of its projects.
+            let ProjectSource { source, reached } = &projects[0];
+            greet(&reached.client, source).await?;
+            let sql = answers_sql(&reached.client, source).await;
             (registry, Some(sql.map_err(|err| err.to_string())))
         }
     };

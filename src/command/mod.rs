@@ -42,7 +42,7 @@ pub fn main(cli: Cli) -> Exit {
             Command::Schema { of } => schema::schema(of),
             Command::State(args) => state::state(&args),
             Command::Verify(args) => verify::verify(&args).await,
-            Command::Compact(args) => compact::compact(&args),
+            Command::Compact(args) => compact::compact(&args).await,
             Command::Completions { shell } => manual::completions(shell),
             Command::Man { dir } => manual::pages(dir.as_deref()),
             Command::Sandbox(args) => sandbox::sandbox(&args).await,

@@ -8,6 +8,7 @@ mod history;
 mod holes;
 mod hooks;
 mod jobs;
+mod projects;
 mod queries;
 mod scratch;
 mod stdout;
@@ -33,13 +34,15 @@ use crate::http::Client;
 use crate::record::filter::Filter;
 use crate::report::{self, Facts, Outcome, Progress, Tally};
 use crate::runner;
-use crate::spec::endpoint::Endpoint;
 use crate::spec::registry::Registry;
 use crate::state::lock::{Lock, LockError};
 use crate::state::store::StateStore;
 
-pub(super) use connect::{answers_sql, connect, greet};
+pub(super) use connect::{answers_sql, greet};
 pub(super) use jobs::{keep_copy, place, unusable_state};
+pub(super) use projects::{ProjectSource, of as projects_of};
+
+use queries::Queries;
 
 /// What a replication is called that stands in no file.
 const COMMAND_LINE: &str = "command line";
@@ -85,7 +88,7 @@ pub(super) async fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let webhook = webhook::named(args.webhook.as_deref(), connections.environment())?;
     let account = Account::of(args, webhook);
     let file = written.file.display().to_string();
-    let Some(plan) = plan(&written, &connections, &here, &options, &state)? else {
+    let Some(plan) = plan(&written, &connections, &here, &options, &state).await? else {
         account.report(&Facts::of(&file, Timestamp::now()))?;
         return Ok(Exit::Complete);
     };
@@ -154,7 +157,7 @@ pub(super) async fn replicate(
     options: &Options,
     state_path: &Path,
 ) -> Result<Vec<Outcome>, Failure> {
-    let plan = plan(written, connections, base, options, state_path)?;
+    let plan = plan(written, connections, base, options, state_path).await?;
     let Some(plan) = plan else { return Ok(Vec::new()) };
     attempted(&plan).await
 }
@@ -168,8 +171,9 @@ async fn attempted(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
 
 async fn attempt(plan: &Plan) -> Result<Vec<Outcome>, Failure> {
     let (jobs, shared) = ready(plan).await?;
-    let tallies: Vec<Arc<Tally>> = jobs.iter().map(|job| Tally::of(&job.endpoint.stream)).collect();
-    let progress = Progress::of(&tallies, &plan.client);
+    let tallies: Vec<Arc<Tally>> = jobs.iter().map(|job| Tally::of(&job.label())).collect();
+    let clients: Vec<Client> = plan.clients().cloned().collect();
+    let progress = Progress::of(&tallies, &clients);
     Ok(tokio::select! {
         // The watcher never ends by itself.
         () = progress.watch() => Vec::new(),
@@ -184,7 +188,7 @@ pub(super) struct Plan {
     options: Options,
     source: Posthog,
     target: TargetConnection,
-    client: Client,
+    projects: Vec<ProjectSource>,
     state: Arc<StateStore>,
     begun: Timestamp,
     pub(super) stop: watch::Receiver<Option<u8>>,
@@ -192,8 +196,14 @@ pub(super) struct Plan {
     _lock: Lock,
 }
 
+impl Plan {
+    fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.projects.iter().map(|project| &project.reached.client)
+    }
+}
+
 /// Reads a file and what it names; nothing where there is nothing to do, which is told first.
-pub(super) fn plan(
+pub(super) async fn plan(
     written: &Written,
     connections: &Connections,
     base: &Path,
@@ -217,14 +227,21 @@ pub(super) fn plan(
     let Some(options) = history::narrowed(options, &replication, &state)? else {
         return Ok(None);
     };
-    let client = connect(&source, &registry, connections)?;
+    let mut asked_to_stop = stop.clone();
+    let projects = tokio::select! {
+        biased;
+        signal = runner::stopped(&mut asked_to_stop) => {
+            return Err(runner::interrupted("the run", signal));
+        }
+        projects = projects::of(&source, &registry, connections) => projects?,
+    };
     Ok(Some(Plan {
         registry,
         replication,
         options,
         source,
         target,
-        client,
+        projects,
         state,
         begun,
         stop,
@@ -256,12 +273,13 @@ pub(super) fn configured(
     let registry = Registry::load(&source.specs)?;
     let replication = Replication::parse(written, &registry.names(), environment, now)?;
     let target = connections.target(&replication.target, base)?;
+    projects::refuse_shared_places(&source, &replication)?;
     Ok(Configured { registry, replication, source, target })
 }
 
 /// Opens the streams' targets and compares them with the state; asks PostHog nothing. Of
 /// `queries` it is known what they have.
-pub(super) fn prepared(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<runner::Job>, Failure> {
+pub(super) fn prepared(plan: &Plan, queries: &Queries) -> Result<Vec<runner::Job>, Failure> {
     // A database may take its time to answer.
     let prepared = tokio::task::block_in_place(|| jobs::prepare(plan, queries));
     runner::unless_stopped(&plan.stop, "the run", prepared)
@@ -269,7 +287,7 @@ pub(super) fn prepared(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<runner::
 
 /// Makes the streams ready: their targets can be written, and PostHog has answered.
 pub(super) async fn ready(plan: &Plan) -> Result<(Vec<runner::Job>, Arc<runner::Shared>), Failure> {
-    let Plan { source, client, state, .. } = plan;
+    let Plan { source, state, .. } = plan;
     let mut stop = plan.stop.clone();
     let queries = tokio::select! {
         biased;
@@ -281,13 +299,10 @@ pub(super) async fn ready(plan: &Plan) -> Result<(Vec<runner::Job>, Arc<runner::
         // A stop wins: nothing has been read yet.
         biased;
         signal = runner::stopped(&mut stop) => return Err(runner::interrupted("the run", signal)),
-        greeted = greet(client, source) => greeted?,
+        greeted = projects::greet_all(&plan.projects) => greeted?,
     }
-    jobs::anchor(&mut jobs, source, client.server_time());
+    jobs::anchor(&mut jobs, source);
     let shared = Arc::new(runner::Shared {
-        client: client.clone(),
-        project: source.project_id.clone(),
-        dialect: Default::default(),
         state: Arc::clone(state),
         safety_lag: source.inputs.safety_lag,
         concurrency: source.inputs.concurrency,

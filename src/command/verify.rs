@@ -21,7 +21,7 @@ pub(super) async fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     };
     let state = run::state_path(&args.replication, args.state.as_deref());
     let written = Written::read(&args.replication)?;
-    let plan = run::plan(&written, &connections, &here, &options, &state)?;
+    let plan = run::plan(&written, &connections, &here, &options, &state).await?;
     let Some(plan) = plan else { return Ok(Exit::Complete) };
     let (jobs, shared) = run::ready(&plan).await?;
     let mut all = Vec::new();

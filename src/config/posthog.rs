@@ -36,12 +36,25 @@ pub struct Posthog {
     pub api_key: Secret,
     /// The project's token, which sending needs and reading does not.
     pub project_api_key: Option<Secret>,
-    /// The project's number, digits only.
+    /// The project's number, digits only; of several the one at hand.
     pub project_id: String,
+    /// Which projects there are.
+    pub projects: Projects,
     /// Files and folders whose specs add to the built-in ones or replace them.
     pub specs: Vec<PathBuf>,
     /// How to ask.
     pub inputs: Inputs,
+}
+
+/// The projects of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Projects {
+    /// One.
+    One,
+    /// These numbers.
+    These(Vec<String>),
+    /// All that the key may see.
+    All,
 }
 
 /// How a project is asked: the pace, and how far back.
@@ -96,6 +109,16 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl Posthog {
+    /// Whether each project is read into places of its own.
+    pub fn is_of_several(&self) -> bool {
+        self.projects != Projects::One
+    }
+
+    /// The same connection with this project at hand.
+    pub fn of_project(&self, id: &str) -> Self {
+        Self { project_id: id.to_owned(), ..self.clone() }
+    }
+
     /// Reads the connection `name`, defined by `node`.
     pub(super) fn read(
         name: &str,
@@ -118,12 +141,14 @@ impl Posthog {
         fields.finish();
 
         let mut secrets = SecretFields { fields: secrets?, surroundings };
+        let (project_id, projects) = secrets.projects();
         let connection = Self {
             name: name.to_owned(),
             origin: secrets.origin().unwrap_or_default(),
             api_key: secrets.api_key(),
             project_api_key: secrets.project_api_key(),
-            project_id: secrets.project_id(),
+            project_id,
+            projects,
             specs,
             inputs,
         };
@@ -211,26 +236,44 @@ impl SecretFields<'_, '_, '_> {
         Some(Secret::new(value))
     }
 
-    fn project_id(&mut self) -> String {
-        let given = self.fields.node("project_id");
-        let is_list = given.is_some_and(|node| matches!(node.kind, Kind::List(_)));
-        if is_list || given.and_then(Node::text) == Some("*") {
-            let message = "several projects are several connections, and one replication serves \
-                           them all: source: ${SOURCE}, run with --env SOURCE=NAME for each";
-            self.fields.complain("project_id", message);
-            return String::new();
+    /// The project at hand, none of several, and which there are.
+    fn projects(&mut self) -> (String, Projects) {
+        match self.fields.node("project_id").map(|node| &node.kind) {
+            Some(Kind::List(items)) => {
+                let ids = items.iter().map(|item| item.text().unwrap_or_default().trim());
+                let ids: Vec<String> = ids.map(str::to_owned).collect();
+                if ids.is_empty() {
+                    self.fields.complain("project_id", "names no project");
+                }
+                for (n, id) in ids.iter().enumerate() {
+                    self.check_project(id);
+                    if ids[..n].contains(id) {
+                        self.fields.complain("project_id", format!("names {id} twice"));
+                    }
+                }
+                (String::new(), Projects::These(ids))
+            }
+            _ => match self.required("project_id") {
+                Some(all) if all == "*" => (String::new(), Projects::All),
+                Some(id) => {
+                    self.check_project(&id);
+                    (id, Projects::One)
+                }
+                None => (String::new(), Projects::One),
+            },
         }
-        let value = self.required("project_id").unwrap_or_default();
-        if value == "@current" {
+    }
+
+    fn check_project(&self, id: &str) {
+        if id == "@current" {
             let message = "@current moves when the key's owner opens another project: \
                            write the project's number";
             self.fields.complain("project_id", message);
-        } else if !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        } else if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
             let message = "expected the project's number, which PostHog shows in its address \
-                           after /project/";
+                           after /project/, a list of such, or \"*\" for all that the key may see";
             self.fields.complain("project_id", message);
         }
-        value
     }
 
     fn origin(&mut self) -> Option<String> {
@@ -364,10 +407,20 @@ mod tests {
             api_key: Secret::new(KEY),
             project_api_key: None,
             project_id: "12345".into(),
+            projects: Projects::One,
             specs: Vec::new(),
             inputs: Inputs::default(),
         };
         assert_eq!(posthog, expected);
+    }
+
+    #[test]
+    fn a_connection_may_be_of_several_projects_or_of_all() {
+        let of = |ids: &str| secrets(&format!("api_key: {KEY}, project_id: {ids}")).unwrap();
+
+        assert_eq!(of("[1, '22']").projects, Projects::These(vec!["1".into(), "22".into()]));
+        assert_eq!(of("'*'").projects, Projects::All);
+        assert!(of("[1]").is_of_several() && !of("1").is_of_several());
     }
 
     #[test]
@@ -386,10 +439,8 @@ mod tests {
         let odd = "f:2:21: secrets.api_key: has characters that no key has: \
                    create a personal API key (phx_…) under Settings → Personal API keys";
         let number = "f:2:42: secrets.project_id: expected the project's number, \
-                      which PostHog shows in its address after /project/";
-        let several = "f:2:42: secrets.project_id: several projects are several connections, and \
-                       one replication serves them all: source: ${SOURCE}, run with --env \
-                       SOURCE=NAME for each";
+                      which PostHog shows in its address after /project/, \
+                      a list of such, or \"*\" for all that the key may see";
         let current = "f:2:42: secrets.project_id: @current moves when the key's owner opens \
                        another project: write the project's number";
         for (text, expected) in [
@@ -409,8 +460,15 @@ mod tests {
             (format!("api_key: , {rest}"), "f:2:10: secrets: missing key \"api_key\""),
             ("api_key: env:KEY, project_id: hunter22".into(), number),
             ("api_key: env:KEY, project_id: -1".into(), number),
-            ("api_key: env:KEY, project_id: [1, 2]".into(), several),
-            ("api_key: env:KEY, project_id: \"*\"".into(), several),
+            ("api_key: env:KEY, project_id: [1, hunter22]".into(), number),
+            (
+                "api_key: env:KEY, project_id: []".into(),
+                "f:2:42: secrets.project_id: names no project",
+            ),
+            (
+                "api_key: env:KEY, project_id: [1, 2, 1]".into(),
+                "f:2:42: secrets.project_id: names 1 twice",
+            ),
             ("api_key: env:KEY, project_id: \"@current\"".into(), current),
             (
                 format!("api_key: env:KEY, {rest}, project_api_key: {KEY}"),

@@ -34,6 +34,7 @@ use crate::cursor::{Interval, Timestamp};
 use crate::record::filter::Filter;
 
 pub use json_schema::json_schema;
+pub use objects::PROJECT;
 
 /// What Sling can say of a stream and we cannot.
 const SLING_STREAM: [&str; 9] = [

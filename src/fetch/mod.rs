@@ -18,6 +18,7 @@ mod offset;
 mod order;
 mod page;
 mod pairs;
+mod projects;
 mod sums;
 mod time_window;
 mod whole;
@@ -40,6 +41,7 @@ use page::{PageIntake, Watch};
 
 pub use describe::columns_of;
 pub(crate) use keyset::sql_request;
+pub use projects::all_projects;
 pub use sums::DaySum;
 
 /// What a walk hands on.

@@ -68,13 +68,14 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// Of the project.
+    ledger: Arc<Ledger>,
 }
 
 #[derive(Debug)]
 struct Inner {
     transport: Transport,
     pace: Pace,
-    ledger: Arc<Ledger>,
     patience: Patience,
     clock: Clock,
     /// Microseconds the server's clock is ahead of our steady one; below zero where it is behind.
@@ -104,27 +105,28 @@ impl Client {
     ) -> Result<Self, ClientError> {
         let transport = Transport::new(&settings.origin, &settings.key, timeouts)?;
         let pace = Pace::new(settings.requests_per_second, settings.concurrency)?;
-        let quotas = Quotas {
-            origin: transport.origin(),
-            project: settings.project,
-            limits: settings.limits,
-            enforce: settings.enforce_limits,
-            longest_pace: settings.max_wait,
-        };
-        let ledger = Ledger::open(settings.ledger.as_deref(), quotas)
-            .map_err(|error| ClientError::Ledger { detail: error.to_string() })?;
-        let ledger = Arc::new(ledger);
+        let ledger = open_ledger(transport.origin(), settings)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 transport,
                 pace,
-                ledger,
                 patience,
                 clock,
                 ahead: AtomicI64::new(0),
                 ahead_of_ledger: AtomicI64::new(i64::MIN),
             }),
+            ledger,
         })
+    }
+
+    /// The same connection for another of its projects, which has quotas of its own.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be opened.
+    pub fn of_project(&self, settings: Settings) -> Result<Self, ClientError> {
+        let ledger = open_ledger(self.origin(), settings)?;
+        Ok(Self { inner: Arc::clone(&self.inner), ledger })
     }
 
     /// Scheme, host and port.
@@ -154,7 +156,7 @@ impl Client {
     /// What is left of each quota counter's longest window, as far as this
     /// machine knows: others may share the quota.
     pub async fn left(&self) -> BTreeMap<String, Left> {
-        let (ledger, now) = (Arc::clone(&self.inner.ledger), self.inner.clock.now());
+        let (ledger, now) = (Arc::clone(&self.ledger), self.inner.clock.now());
         tokio::task::spawn_blocking(move || ledger.left(now)).await.unwrap_or_default()
     }
 
@@ -297,7 +299,7 @@ impl Client {
             Err(Setback::Fault(Fault { kind: Kind::Network, .. })) => false,
             _ => true,
         };
-        if !self.inner.ledger.is_probing(&request.counters) {
+        if !self.ledger.is_probing(&request.counters) {
             return Ok(());
         }
         let counters = request.counters.clone();
@@ -324,7 +326,7 @@ impl Client {
         &self,
         work: impl FnOnce(&Ledger) -> T + Send + 'static,
     ) -> Result<T, AskError> {
-        let ledger = Arc::clone(&self.inner.ledger);
+        let ledger = Arc::clone(&self.ledger);
         // Fails only while the runtime shuts down.
         tokio::task::spawn_blocking(move || work(&ledger)).await.map_err(|_| AskError::Stopped)
     }
@@ -358,6 +360,33 @@ impl Client {
             Verdict::Fail(error) => Err(Setback::Final(error)),
         }
     }
+}
+
+/// Of each counter what is left where least is.
+pub async fn left_of_all(clients: impl IntoIterator<Item = &Client>) -> BTreeMap<String, Left> {
+    let mut least: BTreeMap<String, Left> = BTreeMap::new();
+    for client in clients {
+        for (counter, left) in client.left().await {
+            let known = least.entry(counter).or_insert(left);
+            if left.requests < known.requests {
+                *known = left;
+            }
+        }
+    }
+    least
+}
+
+fn open_ledger(origin: String, settings: Settings) -> Result<Arc<Ledger>, ClientError> {
+    let quotas = Quotas {
+        origin,
+        project: settings.project,
+        limits: settings.limits,
+        enforce: settings.enforce_limits,
+        longest_pace: settings.max_wait,
+    };
+    Ledger::open(settings.ledger.as_deref(), quotas)
+        .map(Arc::new)
+        .map_err(|error| ClientError::Ledger { detail: error.to_string() })
 }
 
 /// A question that was sent, and answered as far as the head says.

@@ -13,6 +13,7 @@
 mod client;
 mod clock;
 mod error;
+mod json;
 mod quota;
 mod rate_limit;
 mod refusal;
@@ -29,8 +30,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use client::{Begun, Client, Settings};
+pub use client::{Begun, Client, Settings, left_of_all};
 pub use error::{AskError, ClientError};
+pub use json::Json;
 pub use quota::Left;
 pub use webhook::Webhook;
 

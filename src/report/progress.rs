@@ -14,7 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::figures::{counted, grouped, instant};
 use super::tally::{Glance, Tally};
 use super::tell;
-use crate::http::{Client, spell};
+use crate::http::{Client, left_of_all, spell};
 use crate::spec::registry::BURST;
 
 /// Lines are told so often where nothing is drawn.
@@ -66,18 +66,18 @@ fn screen() -> Option<MultiProgress> {
 /// Shows how far each stream is, until dropped.
 pub struct Progress<'a> {
     tallies: &'a [Arc<Tally>],
-    client: &'a Client,
+    clients: &'a [Client],
 }
 
 impl<'a> Progress<'a> {
     /// Prepares to show these; from now on the terminal is shared.
-    pub fn of(tallies: &'a [Arc<Tally>], client: &'a Client) -> Self {
+    pub fn of(tallies: &'a [Arc<Tally>], clients: &'a [Client]) -> Self {
         let target = ProgressDrawTarget::stderr_with_hz(FRAMES);
         if !target.is_hidden() && !IS_PLAIN.load(Ordering::Relaxed) {
             let screen = MultiProgress::with_draw_target(target);
             *SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(screen);
         }
-        Self { tallies, client }
+        Self { tallies, clients }
     }
 
     /// Never ends by itself.
@@ -112,7 +112,7 @@ impl<'a> Progress<'a> {
     }
 
     async fn requests_left(&self) -> String {
-        let left = self.client.left().await;
+        let left = left_of_all(self.clients).await;
         let lasting = left.iter().filter(|(counter, _)| !counter.ends_with(BURST));
         let told =
             lasting.map(|(counter, left)| format!("{counter} {}", grouped(left.requests.into())));

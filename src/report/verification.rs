@@ -36,8 +36,7 @@ fn days<'a>(streams: impl Iterator<Item = (&'a Verified, &'a [Day])>) -> String 
     ]);
     for (verified, days) in streams {
         for Day { day, counts, .. } in days {
-            let mut cells =
-                vec![verified.stream.clone(), day.clone().unwrap_or_else(|| "–".into())];
+            let mut cells = vec![verified.label.clone(), day.clone().unwrap_or_else(|| "–".into())];
             let counts = [
                 counts.source,
                 counts.target,
@@ -59,7 +58,7 @@ fn examples(verified: &Verified) -> String {
     for Day { day, examples, .. } in &verified.days {
         for Example { kind, key, columns } in examples {
             let day = day.as_ref().map(|day| format!(" {day}")).unwrap_or_default();
-            let stream = &verified.stream;
+            let stream = &verified.label;
             text += &format!("{kind}: {stream}{day} {}", key.join(" | "));
             if !columns.is_empty() {
                 text += &format!(" ({})", columns.join(", "));
@@ -72,7 +71,7 @@ fn examples(verified: &Verified) -> String {
 
 /// How a stream was compared and what came of it.
 fn line(verified: &Verified) -> String {
-    let Verified { stream, counts, .. } = verified;
+    let Verified { label: stream, counts, .. } = verified;
     if verified.failure.is_some() {
         return format!("{stream}: not verified");
     }

@@ -20,7 +20,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::Secret;
 use crate::cursor::Interval;
+use crate::http::Settings;
 use crate::spec::registry::Registry;
 
 use shelf::{Memory, Shelf};
@@ -111,6 +113,30 @@ fn step() -> impl Strategy<Value = Step> {
         })
 }
 
+/// A project that nobody asks.
+fn unasked() -> Arc<Project> {
+    let settings = Settings {
+        origin: "http://localhost:1".into(),
+        key: Secret::new("phx_unasked_unasked"),
+        project: "1".into(),
+        requests_per_second: 0.0,
+        concurrency: 1,
+        max_wait: Duration::ZERO,
+        retry_wait: Duration::ZERO,
+        timeouts: Default::default(),
+        limits: Default::default(),
+        ledger: None,
+        enforce_limits: false,
+    };
+    let client = Client::new(settings).unwrap();
+    Arc::new(Project {
+        client,
+        id: "1".into(),
+        is_one_of_several: false,
+        dialect: Default::default(),
+    })
+}
+
 /// A stream, its events and its target.
 struct Model {
     endpoint: Arc<Endpoint>,
@@ -154,6 +180,7 @@ impl Model {
             wrong: None,
             is_damaged: false,
             drift: Drift::default(),
+            project: unasked(),
         }
     }
 

@@ -35,12 +35,12 @@ pub struct Preview {
 /// # Errors
 /// When no way of reading is open.
 pub async fn preview(job: &Job, shared: &Shared) -> Result<Preview, FetchError> {
-    let start = job.start(shared.client.server_time().minus(shared.safety_lag));
+    let start = job.start(job.project.client.server_time().minus(shared.safety_lag));
     let position = position_of(job, start);
     let mut closed = None;
     for path in plan::paths(&job.endpoint, &job.wish, &position, start.bound) {
         let legs = plan::legs(&job.endpoint, path, &job.wish, &position, start.bound);
-        match count(job, shared, path, &legs).await {
+        match count(job, path, &legs).await {
             Err(err) if err.is_closed_door() => drop(closed.get_or_insert(err)),
             Err(err) => return Err(err),
             Ok(rows) => {
@@ -72,17 +72,13 @@ fn position_of(job: &Job, Start { load, bound, resumes }: Start) -> Position {
     position
 }
 
-async fn count(
-    job: &Job,
-    shared: &Shared,
-    path: &ReadPath,
-    legs: &[Leg],
-) -> Result<Option<u64>, FetchError> {
+async fn count(job: &Job, path: &ReadPath, legs: &[Leg]) -> Result<Option<u64>, FetchError> {
     let meter = Meter::default();
     let schema = Arc::new(job.endpoint.schema(path, &|name| job.wish.wants(name)));
     // Nothing is handed on.
     let (out, _) = mpsc::channel(1);
-    let mut reader = Reader::new(&shared.source(&meter), path, &schema, job.wish.wants_all(), out);
+    let source = job.project.source(&meter);
+    let mut reader = Reader::new(&source, path, &schema, job.wish.wants_all(), out);
     let mut total = Some(0);
     for leg in legs {
         total = total.zip(reader.estimate(*leg).await?).map(|(sum, rows)| sum + rows);

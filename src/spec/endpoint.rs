@@ -63,8 +63,8 @@ pub enum ColumnSpec {
     DayOf(String),
     /// When the run began that wrote the row.
     LoadedAt,
-    /// A text about the run that wrote the row.
-    OfRun(String),
+    /// What the run that wrote the row was told to put there.
+    OfRun(ColumnType, serde_json::Value),
     /// A value inside a column that holds JSON.
     Inside {
         /// The column.
@@ -83,13 +83,13 @@ impl ColumnSpec {
             Self::Field(kind) | Self::Inside { kind, .. } => kind.name(),
             Self::DayOf(_) => ColumnType::Date.name(),
             Self::LoadedAt => ColumnType::Timestamp.name(),
-            Self::OfRun(_) => ColumnType::Text.name(),
+            Self::OfRun(kind, _) => kind.name(),
         }
     }
 
     /// Whether it tells of the run and not of the record.
     pub fn is_of_run(&self) -> bool {
-        matches!(self, Self::LoadedAt | Self::OfRun(_))
+        matches!(self, Self::LoadedAt | Self::OfRun(..))
     }
 
     fn kind(&self) -> ColumnType {
@@ -97,7 +97,7 @@ impl ColumnSpec {
             Self::Field(kind) | Self::Inside { kind, .. } => *kind,
             Self::DayOf(_) => ColumnType::Date,
             Self::LoadedAt => ColumnType::Timestamp,
-            Self::OfRun(_) => ColumnType::Text,
+            Self::OfRun(kind, _) => *kind,
         }
     }
 }
@@ -372,11 +372,11 @@ impl Endpoint {
     /// What a column about the run holds in this run.
     fn of_run(&self, spec: &ColumnSpec) -> Option<Origin> {
         let at = self.loaded_at?;
-        let text = match spec {
-            ColumnSpec::OfRun(text) => text.clone(),
-            _ => at.to_string(),
+        let value = match spec {
+            ColumnSpec::OfRun(_, value) => value.clone(),
+            _ => at.to_string().into(),
         };
-        Some(Origin::Constant(serde_json::Value::from(text).to_string()))
+        Some(Origin::Constant(value.to_string()))
     }
 
     /// Says of columns that are made of others how.
@@ -388,7 +388,7 @@ impl Endpoint {
                 ColumnSpec::Field(_) => continue,
                 ColumnSpec::DayOf(other) => of(other).map(Origin::DayOf),
                 // Where nothing is loaded they are not known.
-                ColumnSpec::LoadedAt | ColumnSpec::OfRun(_) => {
+                ColumnSpec::LoadedAt | ColumnSpec::OfRun(..) => {
                     Some(self.of_run(spec).unwrap_or(Origin::Unknown))
                 }
                 ColumnSpec::Inside { column, path, .. } => of(column)

@@ -41,9 +41,10 @@ impl Checking<'_> {
             endpoint: Arc::clone(&job.endpoint),
             wish: whole(&job.wish, spans),
             position: Position::default(),
+            project: Arc::clone(&job.project),
         };
-        let Self { shared, meter, tally, .. } = self;
-        let reading = Reading { job: view, bound: frozen.mark, shared, meter, tally };
+        let Self { meter, tally, .. } = self;
+        let reading = Reading { job: view, bound: frozen.mark, meter, tally };
         let (out, deliveries) = mpsc::channel(4);
         let scratch = self.hold_against(scratch, deliveries, &stream, reading.read(out)).await?;
         verified.read_by = scratch.path().map(str::to_owned);

@@ -107,6 +107,9 @@ pub struct Day {
 pub struct Verified {
     /// The stream.
     pub stream: String,
+    /// The same for people, who may know several of that name.
+    #[serde(skip)]
+    pub label: String,
     /// Where its rows are.
     pub object: String,
     /// The way it was read.
@@ -142,6 +145,7 @@ impl Verified {
         let (stream, object) = job.name();
         Self {
             stream,
+            label: job.label(),
             object,
             read_by: None,
             compared: None,

@@ -102,7 +102,7 @@ impl Checking<'_> {
         until: Timestamp,
     ) -> Result<BTreeMap<String, DaySum>, Error> {
         let schema = Arc::new(job.endpoint.schema(&summing.path, &|_| true));
-        let source = self.shared.source(&self.meter);
+        let source = job.project.source(&self.meter);
         let (out, mut deliveries) = mpsc::channel(1);
         let mut reader = Reader::new(&source, &summing.path, &schema, true, out);
         let mut stop = self.stop.clone();
@@ -155,7 +155,8 @@ impl Checking<'_> {
         let (job, scratch) = loaded.map_err(|err| failed(&stream, &err))?;
         let (out, deliveries) = mpsc::channel(4);
         let schema = Arc::new(job.endpoint.schema(&summing.path, &|name| job.wish.wants(name)));
-        let source = self.shared.source(&self.meter);
+        let project = Arc::clone(&job.project);
+        let source = project.source(&self.meter);
         let reading = async {
             for values in values.chunks(NAMED_AT_ONCE) {
                 let among = Among { column: summing.identity[0].clone(), values: values.to_vec() };

@@ -23,6 +23,7 @@ mod objects;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod printed;
+mod projects;
 mod queries;
 mod quota;
 mod readme;

@@ -7,11 +7,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Plan, exit_of, history, jobs, webhook};
+use super::{Plan, exit_of, history, jobs, projects, webhook};
 use crate::cli::RunArgs;
 use crate::cursor::Timestamp;
 use crate::error::{Exit, Failure};
-use crate::http::Webhook;
+use crate::http::{Webhook, left_of_all};
 use crate::report::{self, Facts, Freshness, Outcome};
 use crate::state::store::{Run, StateStore, Stored};
 
@@ -78,7 +78,12 @@ async fn gather<'a>(
     let Plan { source, target, begun, .. } = plan;
     Ok(Facts {
         replication: plan.replication.file.display().to_string(),
-        source: format!("{}, project {} of {}", source.name, source.project_id, source.origin),
+        source: format!(
+            "{}, {} of {}",
+            source.name,
+            projects::named(&plan.projects),
+            source.origin
+        ),
         target: target.label(),
         begun: *begun,
         ended: Timestamp::now(),
@@ -86,7 +91,7 @@ async fn gather<'a>(
         outcomes: outcomes.unwrap_or_default(),
         failure: outcomes.err(),
         freshness,
-        quotas: plan.client.left().await,
+        quotas: left_of_all(plan.clients()).await,
         earlier,
     })
 }

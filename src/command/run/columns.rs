@@ -318,7 +318,7 @@ impl Shaping<'_> {
                 let place = path.join(".");
                 return Err(format!("\"{column}\" is taken out of {of}: write {of}.{place}"));
             }
-            ColumnSpec::Field(_) | ColumnSpec::LoadedAt | ColumnSpec::OfRun(_) => column,
+            ColumnSpec::Field(_) | ColumnSpec::LoadedAt | ColumnSpec::OfRun(..) => column,
         };
         if let Some(way) = endpoint.read.iter().find(|way| !way.knows(field)) {
             let other = if way.is_sql() { "rest" } else { "sql" };

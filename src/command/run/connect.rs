@@ -18,9 +18,19 @@ pub(in crate::command) fn connect(
     registry: &Registry,
     connections: &Connections,
 ) -> Result<Client, Failure> {
+    let settings = settings(source, registry, connections);
+    Client::new(settings).map_err(|err| unusable(source, &err))
+}
+
+/// How the connection wants to be asked.
+pub(super) fn settings(
+    source: &Posthog,
+    registry: &Registry,
+    connections: &Connections,
+) -> Settings {
     let inputs = &source.inputs;
     let own = inputs.limits.clone();
-    let settings = Settings {
+    Settings {
         origin: source.origin.clone(),
         key: source.api_key.clone(),
         project: source.project_id.clone(),
@@ -33,13 +43,17 @@ pub(in crate::command) fn connect(
         enforce_limits: own.is_some() || inputs.requests_per_second > 0.0,
         limits: registry.counters(&own.unwrap_or_default()),
         ledger: connections.home().map(|home| home.join(LEDGER)),
-    };
-    Client::new(settings).map_err(|err: ClientError| Failure {
+    }
+}
+
+/// A connection with settings that cannot be used.
+pub(super) fn unusable(source: &Posthog, err: &ClientError) -> Failure {
+    Failure {
         what: format!("connection `{}` cannot be used", source.name),
         cause: err.to_string(),
         fix: err.hint(),
         exit: Exit::Usage,
-    })
+    }
 }
 
 /// Asks for the project: learns the server's time and whether key and project are any good.

@@ -24,7 +24,7 @@ pub(super) async fn show(
     state_path: &Path,
 ) -> Result<Exit, Failure> {
     let scratch = Scratch::copy_of(state_path)?;
-    let plan = plan(written, connections, base, options, &scratch.state)?;
+    let plan = plan(written, connections, base, options, &scratch.state).await?;
     let Some(plan) = plan else { return Ok(Exit::Complete) };
     let (jobs, shared) = ready(&plan).await?;
     let mut table = Table::new(&[
@@ -61,11 +61,11 @@ async fn row(job: &Job, preview: &Preview, plan: &Plan) -> Vec<String> {
         _ => format!("{} → {}", mark(job.mark()), to_the_second(preview.bound)),
     };
     let time = match preview.requests {
-        Some(requests) => spell(duration(requests, &preview.quota, plan).await),
+        Some(requests) => spell(duration(requests, (job, &preview.quota), plan).await),
         None => UNKNOWN.to_owned(),
     };
     vec![
-        job.endpoint.stream.clone(),
+        job.label(),
         job.wish.mode.to_string(),
         preview.path.clone(),
         from,
@@ -97,13 +97,13 @@ fn span(preview: &Preview) -> (String, String) {
 }
 
 /// How long so many requests take, by the pace and by what is left of the quotas.
-async fn duration(requests: u64, quota: &[String], plan: &Plan) -> Duration {
+async fn duration(requests: u64, (job, quota): (&Job, &[String]), plan: &Plan) -> Duration {
     let inputs = &plan.source.inputs;
     let paced = match inputs.requests_per_second {
         rate if rate > 0.0 => Duration::from_secs_f64(requests as f64 / rate),
         _ => return Duration::ZERO,
     };
-    let left = plan.client.left().await;
+    let left = job.project.client.left().await;
     let longest = quota.iter().filter_map(|counter| {
         let left = left.get(counter)?;
         let beyond = requests.saturating_sub(u64::from(left.requests));

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::holes::{condition, refuse_a_hole};
-use super::{Options, Plan, columns};
+use super::{Options, Plan, ProjectSource, Queries, columns};
 use crate::checkpoint::{Checkpoint, StreamKey};
 use crate::config::complaint::nearest;
 use crate::config::{
-    AuditColumn, Mode, Posthog, ReadBy, Replication, StreamConfig, TargetConnection,
+    AuditColumn, Mode, PROJECT, Posthog, ReadBy, Replication, StreamConfig, TargetConnection,
 };
 use crate::cursor::{Position, Timestamp};
 use crate::error::{Exit, Failure};
 use crate::plan::{BesideRows, Wish};
-use crate::runner::{Drift, Job, stream_key};
-use crate::schema::{Schema, flattened_prefix};
+use crate::runner::{Drift, Job, Project, stream_key};
+use crate::schema::{ColumnType, Schema, flattened_prefix};
 use crate::spec::endpoint::{ColumnSpec, Endpoint, ReadPath};
 use crate::state::store::{StateError, StateFault, StateStore};
 use crate::state::{Agreement, compare};
@@ -24,44 +24,23 @@ use crate::target::{self, Layout, Opening, Place, Recall};
 /// History that is read where nobody says how much: PostHog's longest range of one request.
 const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
 
+/// Tells the projects of a connection apart.
+const PROJECT_COLUMN: &str = "project_id";
+
 /// Opens every stream's target and compares it with the state. Stops at the first thing that
 /// would make a run unsafe.
-pub(super) fn prepare(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<Job>, Failure> {
-    let Plan { registry, replication, options, source, target, state, begun, .. } = plan;
+pub(super) fn prepare(plan: &Plan, queries: &Queries) -> Result<Vec<Job>, Failure> {
+    let Plan { replication, options, target, .. } = plan;
     let place = place(target);
     let streams = chosen(replication, options)?;
     refuse_shared_tables(&streams, &place)?;
     let mut jobs = Vec::new();
     let run = uuid::Uuid::new_v4().to_string();
-    for config in streams {
-        let query = queries.iter().find(|query| query.stream == config.name);
-        let endpoint = query.map(|query| Arc::new(query.clone()));
-        let Some(endpoint) = endpoint.or_else(|| registry.find(&config.name).cloned()) else {
-            return Err(unknown_columns(&config.name));
-        };
-        let select = options.select.as_ref().unwrap_or(&config.select).clone();
-        let filter = options.filter.as_ref().or(config.filter.as_ref()).cloned();
-        let limit = options.limit.or(config.limit).filter(|_| !options.is_looking);
-        let config = &StreamConfig { select, filter, limit, ..config.clone() };
-        let mut wish = wish(config, &endpoint, options, source, *begun)?;
-        let mut endpoint = endpoint;
-        choose_ways(&mut endpoint, config)?;
-        if let Some(key) = &config.primary_key {
-            Arc::make_mut(&mut endpoint).primary_key.clone_from(key);
+    for project in &plan.projects {
+        for config in &streams {
+            let query = queries.get(&(project.reached.id.clone(), config.name.clone()));
+            jobs.push(ready(plan, project, (config, query), &place, &run)?);
         }
-        let url = format!("{}{}", source.origin, endpoint.read[0].url);
-        let url = url.replace("{project_id}", &source.project_id);
-        add_columns(&mut endpoint, wish.mode, &replication.audit, (&url, &run));
-        let object = object(target, config);
-        let table = target::name_in(&place, &config.object);
-        for sql in [&mut wish.sql.before, &mut wish.sql.after].into_iter().flatten() {
-            *sql = sql.replace("{object_name}", &table);
-        }
-        let key = stream_key(&source.origin, &source.project_id, &endpoint, object);
-        let log = state.schema_changes(&key).map_err(|err| unusable_state(&err))?;
-        let drift = columns::shape(&mut endpoint, config, &mut wish, replication, &log)?;
-        let job = job(config, (endpoint, wish, drift), key, (&place, options), state)?;
-        jobs.push(job);
     }
     if options.range.is_some() && !jobs.iter().any(|job| job.wish.mode == Mode::Backfill) {
         return Err(Failure::usage(
@@ -71,6 +50,60 @@ pub(super) fn prepare(plan: &Plan, queries: &[Endpoint]) -> Result<Vec<Job>, Fai
         ));
     }
     Ok(jobs)
+}
+
+/// One stream of one project, in the run of this name.
+fn ready(
+    plan: &Plan,
+    ProjectSource { source, reached }: &ProjectSource,
+    (config, query): (&StreamConfig, Option<&Endpoint>),
+    place: &Place,
+    run: &str,
+) -> Result<Job, Failure> {
+    let Plan { registry, replication, options, target, state, begun, .. } = plan;
+    let endpoint = query.map(|query| Arc::new(query.clone()));
+    let Some(mut endpoint) = endpoint.or_else(|| registry.find(&config.name).cloned()) else {
+        return Err(unknown_columns(&config.name));
+    };
+    let of_project = |text: &String| text.replace(PROJECT, &source.project_id);
+    let config = &StreamConfig {
+        object: of_project(&config.object),
+        pre_sql: config.pre_sql.as_ref().map(of_project),
+        post_sql: config.post_sql.as_ref().map(of_project),
+        select: options.select.as_ref().unwrap_or(&config.select).clone(),
+        filter: options.filter.as_ref().or(config.filter.as_ref()).cloned(),
+        limit: options.limit.or(config.limit).filter(|_| !options.is_looking),
+        ..config.clone()
+    };
+    let mut wish = wish(config, &endpoint, options, source, *begun)?;
+    choose_ways(&mut endpoint, config)?;
+    if let Some(key) = &config.primary_key {
+        Arc::make_mut(&mut endpoint).primary_key.clone_from(key);
+    }
+    let url = of_project(&format!("{}{}", source.origin, endpoint.read[0].url));
+    add_columns(&mut endpoint, wish.mode, &replication.audit, (&url, run));
+    if source.is_of_several() {
+        name_project(&mut endpoint, &source.project_id);
+    }
+    let object = object(target, config);
+    let table = target::name_in(place, &config.object);
+    for sql in [&mut wish.sql.before, &mut wish.sql.after].into_iter().flatten() {
+        *sql = sql.replace("{object_name}", &table);
+    }
+    let key = stream_key(&source.origin, &source.project_id, &endpoint, object);
+    let log = state.schema_changes(&key).map_err(|err| unusable_state(&err))?;
+    let drift = columns::shape(&mut endpoint, config, &mut wish, replication, &log)?;
+    job(config, (endpoint, wish, drift), key, (place, options, reached), state)
+}
+
+/// Adds the column that tells the rows of several projects apart, where there is none such.
+fn name_project(endpoint: &mut Arc<Endpoint>, project: &str) {
+    if endpoint.columns.iter().any(|(name, _)| name == PROJECT_COLUMN) {
+        return;
+    }
+    let number = project.parse::<u64>().map_or_else(|_| project.into(), serde_json::Value::from);
+    let spec = ColumnSpec::OfRun(ColumnType::Bigint, number);
+    Arc::make_mut(endpoint).columns.push((PROJECT_COLUMN.to_owned(), spec));
 }
 
 /// Names the table or folder of a stream, in state and target.
@@ -104,8 +137,8 @@ fn add_columns(
     for column in own.into_iter().chain(asked) {
         let spec = match column {
             AuditColumn::LoadedAt => ColumnSpec::LoadedAt,
-            AuditColumn::StreamUrl => ColumnSpec::OfRun(url.to_owned()),
-            AuditColumn::ExecId => ColumnSpec::OfRun(run.to_owned()),
+            AuditColumn::StreamUrl => ColumnSpec::OfRun(ColumnType::Text, url.into()),
+            AuditColumn::ExecId => ColumnSpec::OfRun(ColumnType::Text, run.into()),
         };
         endpoint.columns.push((column.name().to_owned(), spec));
     }
@@ -283,7 +316,7 @@ fn job(
     config: &StreamConfig,
     (mut endpoint, wish, drift): (Arc<Endpoint>, Wish, Drift),
     key: StreamKey,
-    (place, options): (&Place, &Options),
+    (place, options, project): (&Place, &Options, &Arc<Project>),
     state: &StateStore,
 ) -> Result<Job, Failure> {
     let schema = endpoint.schema(&endpoint.read[0], &|name| wish.wants(name));
@@ -307,7 +340,8 @@ fn job(
     crash_point!("target recalled");
     let checkpoint = agree(&endpoint, &wish, &key, state, &recall)?;
     refuse_a_hole(&wish, &checkpoint)?;
-    Ok(Job { endpoint, wish, target, checkpoint, wrong: None, is_damaged, drift })
+    let project = Arc::clone(project);
+    Ok(Job { endpoint, wish, target, checkpoint, wrong: None, is_damaged, drift, project })
 }
 
 /// How a stream's files are to be written; refuses what the target or the stream has not.
@@ -380,10 +414,11 @@ fn agree(
 
 /// Where history begins, where neither the user nor an earlier run has said so: by PostHog's
 /// clock, since this machine's may be wrong.
-pub(super) fn anchor(jobs: &mut [Job], source: &Posthog, server_time: Timestamp) {
+pub(super) fn anchor(jobs: &mut [Job], source: &Posthog) {
     for job in jobs.iter_mut().filter(|_| source.inputs.anchor_date.is_none()) {
         let stored = job.checkpoint.position.anchor;
-        job.wish.anchor = stored.unwrap_or_else(|| server_time.minus(A_YEAR));
+        let now = job.project.client.server_time();
+        job.wish.anchor = stored.unwrap_or_else(|| now.minus(A_YEAR));
     }
 }
 

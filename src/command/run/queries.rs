@@ -1,25 +1,39 @@
 //! Queries of the replication's as streams: PostHog tells what columns they have.
 
+use std::collections::BTreeMap;
+
 use super::{Plan, jobs};
 use crate::config::{Complaint, ConfigError, Mode, Sql, StreamConfig};
 use crate::error::Failure;
-use crate::fetch::{FetchError, Source, columns_of};
+use crate::fetch::{FetchError, columns_of};
 use crate::http::{AskError, Meter};
+use crate::runner::Project;
 use crate::spec::endpoint::Endpoint;
 use crate::spec::query::Query;
 
+/// Queries by project and stream: what each has in that project.
+pub(super) type Queries = BTreeMap<(String, String), Endpoint>;
+
 /// The streams among those chosen that are queries. Asks nothing where none is.
-pub(super) async fn describe(plan: &Plan) -> Result<Vec<Endpoint>, Failure> {
-    let mut endpoints = Vec::new();
-    for config in jobs::chosen(&plan.replication, &plan.options)? {
-        if let Some(sql) = &config.sql {
-            endpoints.push(endpoint(plan, config, sql).await?);
+pub(super) async fn describe(plan: &Plan) -> Result<Queries, Failure> {
+    let mut queries = Queries::new();
+    for project in &plan.projects {
+        for config in jobs::chosen(&plan.replication, &plan.options)? {
+            if let Some(sql) = &config.sql {
+                let of = (project.reached.id.clone(), config.name.clone());
+                queries.insert(of, endpoint(plan, &project.reached, config, sql).await?);
+            }
         }
     }
-    Ok(endpoints)
+    Ok(queries)
 }
 
-async fn endpoint(plan: &Plan, config: &StreamConfig, sql: &Sql) -> Result<Endpoint, Failure> {
+async fn endpoint(
+    plan: &Plan,
+    project: &Project,
+    config: &StreamConfig,
+    sql: &Sql,
+) -> Result<Endpoint, Failure> {
     let complain = |key: &str, message: String| -> Failure {
         let path = format!("streams.{}.{key}", config.name);
         let complaint = Complaint { at: Some(sql.at), path, message };
@@ -42,10 +56,7 @@ async fn endpoint(plan: &Plan, config: &StreamConfig, sql: &Sql) -> Result<Endpo
         primary_key: &primary_key,
         update_key: config.update_key.as_deref(),
     };
-    let (meter, dialect) = (Meter::default(), Default::default());
-    let (client, project) = (&plan.client, plan.source.project_id.as_str());
-    let source = Source { client, meter: &meter, project, dialect: &dialect };
-    let columns = columns_of(&source, &query).await;
+    let columns = columns_of(&project.source(&Meter::default()), &query).await;
     let columns = columns.map_err(|err| match &err {
         FetchError::Ask { source: AskError::Refused { .. }, .. } => {
             complain("sql", format!("PostHog does not take the query: {err}"))

@@ -21,7 +21,7 @@ pub(super) async fn print(
     // Whatever the file says: there is nothing to go on with.
     let mode = if options.range.is_some() { Mode::Backfill } else { Mode::FullRefresh };
     let options = Options { mode: Some(mode), ..options };
-    let Some(mut plan) = plan(written, connections, base, &options, &scratch.state)? else {
+    let Some(mut plan) = plan(written, connections, base, &options, &scratch.state).await? else {
         return Ok(Exit::Complete);
     };
     let chosen = jobs::chosen(&plan.replication, &plan.options)?;

@@ -8,6 +8,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{DeleteMissing, Mode, ReadBy};
+use crate::config::audit::UNHEARD;
 use crate::config::columns::{MOST_FLATTENED, SLING_TYPES};
 use crate::config::files::{Compression, Format};
 use crate::config::hooks::{ON_FAILURE, TYPES, Type};
@@ -100,7 +101,11 @@ fn target_options() -> Value {
         ("table_keys", vec![table_keys], "the keys of the table"),
         ("delete_missing", words(&DeleteMissing::ALL), "the stream's delete_missing"),
         ("add_new_columns", boolean(), "whether fields that nobody declared become columns"),
-        ("adjust_column_type", boolean(), "types always become as wide as the values need: true"),
+        (
+            "adjust_column_type",
+            vec![json!({ "const": true }), defined("variable")],
+            "types always become as wide as the values need: true",
+        ),
         ("file_max_rows", whole(None), "how many rows a file has at most"),
         ("file_max_bytes", whole(None), "how many bytes of values a file has at most"),
         ("pre_sql", vec![text()], "what the database runs before the rows"),
@@ -183,7 +188,8 @@ fn hook(word: &str, kind: Type) -> Value {
 /// `env`: texts by the names of variables.
 fn variables() -> Vec<Value> {
     let texts = json!({ "anyOf": [text(), { "type": "null" }] });
-    vec![json!({ "type": "object", "additionalProperties": texts })]
+    let heard = json!({ "not": { "const": UNHEARD } });
+    vec![json!({ "type": "object", "additionalProperties": texts, "propertyNames": heard })]
 }
 
 /// A map with these keys and no others.

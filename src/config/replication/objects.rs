@@ -15,6 +15,9 @@ const DEFAULT_OBJECT: &str = "posthog.{stream_name}";
 /// How a folder for each date is written.
 const PART_DATE: &str = "{part_date}";
 
+/// Filled in where the projects of the connection are known.
+pub const PROJECT: &str = "{project_id}";
+
 const DATE_COMES_LAST: &str = "{part_date} comes last, as in posthog.events/{part_date}";
 
 /// Gives each stream the object it goes to.
@@ -88,6 +91,7 @@ impl Objects<'_> {
             ("source_name", self.source),
             ("target_name", self.target),
             ("part_date", PART_DATE),
+            ("project_id", PROJECT),
         ];
         let others = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         own.into_iter().chain(others).collect()

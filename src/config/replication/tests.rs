@@ -283,7 +283,7 @@ fn each_complaint_has_its_words() {
             "{ source: S, target: T, defaults: { object: a.{stream} }, streams: { '*': } }",
             "1:45: defaults.object: unknown variable \"{stream}\", \
              known: stream_name, \
-                 stream_table, source_name, target_name, part_date, run_timestamp, YYYY, YY, MM, DD, HH",
+                 stream_table, source_name, target_name, part_date, project_id, run_timestamp, YYYY, YY, MM, DD, HH",
         ),
         (
             "{ source: S, target: T, streams: { events: { object: t }, persons: { object: t } } }",

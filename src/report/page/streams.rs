@@ -80,7 +80,7 @@ fn cells(n: usize, outcome: &Outcome) -> [Cell; 13] {
 
 fn name(outcome: &Outcome) -> Markup {
     let place = outcome.object.rsplit_once('#').map_or(&*outcome.object, |(_, place)| place);
-    [text(&outcome.stream), tag("small").text(place)].into_iter().collect()
+    [text(&outcome.label), tag("small").text(place)].into_iter().collect()
 }
 
 fn ending(n: usize, outcome: &Outcome) -> Markup {

@@ -47,13 +47,13 @@ fn line(outcome: &Outcome, whole: f64) -> Markup {
     };
     let hint = format!(
         "{}: {told}, begun after {}, took {}",
-        outcome.stream,
+        outcome.label,
         took(Duration::from_secs_f64(outcome.begun_seconds)),
         took(Duration::from_secs_f64(outcome.seconds)),
     );
     let class = if outcome.failure.is_some() { "line bad" } else { "line" };
     tag("div").class(class).holding([
-        tag("strong").text(&outcome.stream),
+        tag("strong").text(&outcome.label),
         drawn(outcome, whole, &hint),
         tag("span").class("told").text(told),
     ])

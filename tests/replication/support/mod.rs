@@ -34,7 +34,7 @@ pub(crate) use pages::{Page, Shown, pages};
 pub(crate) use postgres::{Database, server};
 pub(crate) use posthog::{DAY, EVERYTHING, MINUTE, PATIENCE, PostHog};
 pub(crate) use project::Project;
-pub(crate) use proxy::{Answer, Asked, End, Framing, Mangle, Proxy, Sent};
+pub(crate) use proxy::{Answer, Asked, End, Framing, Mangle, Proxy, SECOND, Sent};
 pub(crate) use ran::{Ran, Told};
 pub(crate) use reader::Texts;
 #[cfg(feature = "object-storage")]

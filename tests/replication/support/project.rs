@@ -410,8 +410,10 @@ impl Project {
 
     fn connection(&self) -> String {
         let Self { origin, key, id, spec, .. } = self;
+        // A list as it is, a text as one.
+        let id = if id.starts_with('[') { id.clone() } else { format!("\"{id}\"") };
         format!(
-            "{{ type: api, spec: {spec}, secrets: {{ api_key: {key}, project_id: \"{id}\", \
+            "{{ type: api, spec: {spec}, secrets: {{ api_key: {key}, project_id: {id}, \
              host: \"{origin}\" }}, inputs: {{ {} }} }}",
             self.inputs.join(", ")
         )

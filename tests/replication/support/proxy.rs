@@ -11,12 +11,16 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hogline::sandbox::PROJECT;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
 use super::PostHog;
+
+/// The project that the second of two sandboxes plays.
+pub(crate) const SECOND: u64 = 777;
 
 /// A question on its way.
 #[derive(Debug, Clone)]
@@ -203,6 +207,8 @@ struct Play {
     strikes: Mutex<VecDeque<Strike>>,
     /// The most rows that a page has, whatever is asked for.
     clamp: Option<usize>,
+    /// Where questions about [`SECOND`] go.
+    second: Option<String>,
     struck: Mutex<usize>,
     /// How often a question was struck since it last passed.
     in_a_row: Mutex<HashMap<String, usize>>,
@@ -223,19 +229,25 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Stands before a PostHog, and lets all pass.
     pub(crate) fn before(posthog: &PostHog) -> Self {
-        Self::start(posthog, None)
+        Self::start(posthog, Play::default())
+    }
+
+    /// Stands before two, as if they were two projects of one: the other is project [`SECOND`].
+    pub(crate) fn before_both(first: &PostHog, second: &PostHog) -> Self {
+        let second = Some(second.origin().replace("http://", ""));
+        Self::start(first, Play { second, ..Play::default() })
     }
 
     /// The same; pages have at most so many rows, however many are asked for.
     pub(crate) fn clamping(posthog: &PostHog, rows: usize) -> Self {
-        Self::start(posthog, Some(rows))
+        Self::start(posthog, Play { clamp: Some(rows), ..Play::default() })
     }
 
-    fn start(posthog: &PostHog, clamp: Option<usize>) -> Self {
+    fn start(posthog: &PostHog, play: Play) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        let play = Arc::new(Play { clamp, ..Play::default() });
+        let play = Arc::new(play);
         let (played, behind) = (Arc::clone(&play), posthog.origin().replace("http://", ""));
         runtime.spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -303,6 +315,18 @@ impl Proxy {
 }
 
 impl Play {
+    /// What is asked of whom.
+    fn routed<'a>(&'a self, asked: &Asked, first: &'a str) -> (Asked, &'a str) {
+        let second = format!("/projects/{SECOND}/");
+        match &self.second {
+            Some(behind) if asked.line.contains(&second) => {
+                let line = asked.line.replace(&second, &format!("/projects/{PROJECT}/"));
+                (Asked { line, ..asked.clone() }, behind)
+            }
+            _ => (asked.clone(), first),
+        }
+    }
+
     /// What strikes a question, if it is its turn.
     fn turn_of(&self, asked: &Asked) -> Option<Mangle> {
         let mut strikes = self.strikes.lock().unwrap();
@@ -331,7 +355,8 @@ impl Play {
 async fn serve(mut socket: TcpStream, play: &Play, behind: &str) -> std::io::Result<()> {
     let Some(asked) = read_question(&mut socket).await? else { return Ok(()) };
     let mangle = play.turn_of(&asked);
-    let answer = fetch(&clamped(&asked, play.clamp), behind).await?;
+    let (question, behind) = play.routed(&asked, behind);
+    let answer = fetch(&clamped(&question, play.clamp), behind).await?;
     let sent = match mangle {
         Some(mangle) => mangle(&asked, answer),
         None => answer.sent(),
