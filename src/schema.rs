@@ -7,6 +7,7 @@
 //! another one; those of a [`Flatten`]ed column grow with the keys that records show, and
 //! their types only widen. This module knows no target's types.
 
+use crate::record::casing::Casing;
 use crate::record::city;
 use crate::record::filter::Filter;
 use crate::record::transform::Transform;
@@ -168,6 +169,8 @@ pub struct Flatten {
     pub left_out: Vec<String>,
     /// Names that columns of the target have: theirs alone, and within the limit.
     pub reserved: Vec<String>,
+    /// How keys are spelt in names.
+    pub casing: Casing,
 }
 
 /// The columns of a stream on one way of reading it.
@@ -267,7 +270,9 @@ impl Schema {
     /// `properties__plan`. A name that would be cut, or is another key's but for its case, ends
     /// in a hash of the key: the same in every run.
     fn name_of_key(&self, parent: &str, key: &str) -> String {
-        let plain = format!("{}{}", flattened_prefix(parent), key.replace('\0', "\u{fffd}"));
+        let casing = self.flatten.as_ref().map_or(Casing::Source, |flatten| flatten.casing);
+        let spelt = casing.name(key).replace('\0', "\u{fffd}");
+        let plain = format!("{}{spelt}", flattened_prefix(parent));
         let folded = plain.to_lowercase();
         let reserved = self.flatten.iter().flat_map(|flatten| &flatten.reserved);
         let is_anothers =
@@ -354,7 +359,8 @@ mod tests {
         let mut schema = Schema::default();
         schema.push("properties".into(), ColumnType::Json, Origin::Field);
         let left_out = vec!["properties__$ip".into()];
-        let flatten = Flatten { column: 0, limit: 9, left_out, reserved: vec![] };
+        let casing = Casing::Source;
+        let flatten = Flatten { column: 0, limit: 9, left_out, reserved: vec![], casing };
         Schema { flatten: Some(flatten), ..schema }
     }
 
@@ -375,6 +381,19 @@ mod tests {
         assert_eq!((names[0], names[5]), ("properties__plan", "properties__a.b"));
         assert!(names[1].starts_with("properties__Plan_"), "{names:?}");
         assert_eq!(schema.add_key("$ip", ColumnType::Text), None);
+    }
+
+    #[test]
+    fn keys_that_are_spelt_alike_stay_apart() {
+        let mut schema = flattening();
+        schema.flatten.as_mut().unwrap().casing = Casing::Snake;
+        for key in ["$planName", "$plan_name", "planName"] {
+            schema.add_key(key, ColumnType::Text);
+        }
+
+        let names: Vec<&str> = schema.columns[1..].iter().map(|c| c.name.as_str()).collect();
+        assert_eq!((names[0], names[2]), ("properties___plan_name", "properties__plan_name"));
+        assert!(names[1].starts_with("properties___plan_name_"), "{names:?}");
     }
 
     #[test]

@@ -49,6 +49,7 @@ GOOD = [
     "target_options: { format: jsonlines, compression: gzip, table_keys: { primary: id } }",
     "target_options: { file_max_rows: 1, file_max_bytes: 1 }",
     "target_options: { adjust_column_type: true }",
+    "target_options: { column_casing: snake }",
     "target_options: { add_new_columns: false, pre_sql: SELECT 1, post_sql: ~ }",
     "",
 ]
@@ -103,6 +104,7 @@ BAD = [
     "target_options: { add_new_columns: maybe }",
     "target_options: { file_max_rows: 0 }",
     "target_options: { adjust_column_type: false }",
+    "target_options: { column_casing: upper }",
 ]
 # Whole files.
 GOOD_FILES = [

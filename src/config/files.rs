@@ -7,11 +7,11 @@ use super::complaint::{At, Complaints};
 use super::fields::Fields;
 use super::node::Node;
 use super::replication::DeleteMissing;
+use crate::record::casing::Casing;
 
 /// What Sling can say of a target and we cannot.
-pub(super) const SLING_OPTIONS: [&str; 13] = [
+pub(super) const SLING_OPTIONS: [&str; 12] = [
     "batch_limit",
-    "column_casing",
     "column_typing",
     "concurrency",
     "datetime_format",
@@ -127,6 +127,7 @@ pub(super) struct TargetOptions {
     pub(super) primary_key: Option<Vec<String>>,
     pub(super) delete_missing: Option<DeleteMissing>,
     pub(super) add_new_columns: Option<bool>,
+    pub(super) column_casing: Option<Casing>,
     pub(super) file_max_rows: Option<u64>,
     pub(super) file_max_bytes: Option<u64>,
     pub(super) pre_sql: Option<String>,
@@ -143,6 +144,7 @@ impl TargetOptions {
             primary_key: table_keys(&mut fields, complaints),
             delete_missing: fields.opt_choice("delete_missing", "choice", &DeleteMissing::ALL),
             add_new_columns: fields.opt_bool("add_new_columns"),
+            column_casing: casing(&mut fields),
             file_max_rows: fields.opt_positive("file_max_rows"),
             file_max_bytes: fields.opt_positive("file_max_bytes"),
             pre_sql: fields.opt_text("pre_sql").map(str::to_owned),
@@ -167,6 +169,7 @@ impl TargetOptions {
             primary_key: self.primary_key.or_else(|| defaults.primary_key.clone()),
             delete_missing: self.delete_missing.or(defaults.delete_missing),
             add_new_columns: self.add_new_columns.or(defaults.add_new_columns),
+            column_casing: self.column_casing.or(defaults.column_casing),
             file_max_rows: self.file_max_rows.or(defaults.file_max_rows),
             file_max_bytes: self.file_max_bytes.or(defaults.file_max_bytes),
             pre_sql: self.pre_sql.or_else(|| defaults.pre_sql.clone()),
@@ -191,6 +194,17 @@ impl TargetOptions {
             Format::Parquet => FileFormat::Parquet,
         })
     }
+}
+
+/// How names of columns are spelt: `column_casing: snake`.
+fn casing(fields: &mut Fields<'_, '_>) -> Option<Casing> {
+    if fields.node("column_casing").and_then(Node::text) == Some("upper") {
+        let message =
+            "names in capitals need quotes in every query here: say snake, lower or source";
+        fields.complain("column_casing", message);
+        return None;
+    }
+    fields.opt_choice("column_casing", "casing", &Casing::ALL)
 }
 
 /// The primary key among the keys of a table: `table_keys: { primary: [uuid] }`.

@@ -31,6 +31,7 @@ use super::source_options::{ReadBy, SourceOptions};
 use super::transforms::{self, DeclaredTransform};
 use super::variables::Environment;
 use crate::cursor::{Interval, Timestamp};
+use crate::record::casing::Casing;
 use crate::record::filter::Filter;
 
 pub use json_schema::json_schema;
@@ -80,6 +81,8 @@ pub struct StreamConfig {
     pub transforms: Vec<DeclaredTransform>,
     /// Whether fields that nobody declared become columns.
     pub adds_columns: bool,
+    /// How flattened keys are spelt in names.
+    pub casing: Casing,
     /// What the target's database runs before the rows.
     pub pre_sql: Option<String>,
     /// What it runs after them.

@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub(crate) mod bytes;
+pub mod casing;
 pub(crate) mod city;
 pub mod filter;
 pub(crate) mod inside;

@@ -44,6 +44,7 @@ pub async fn preview(job: &Job, shared: &Shared) -> Result<Preview, FetchError> 
             Err(err) if err.is_closed_door() => drop(closed.get_or_insert(err)),
             Err(err) => return Err(err),
             Ok(rows) => {
+                let rows = rows.map(|rows| job.wish.limit.map_or(rows, |limit| limit.min(rows)));
                 let pages = |rows: u64| rows.div_ceil(path.page_size.max(1)) + legs.len() as u64;
                 return Ok(Preview {
                     path: path.name.clone(),

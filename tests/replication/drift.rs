@@ -153,6 +153,27 @@ fn every_property_becomes_a_column_where_that_is_wanted() {
 }
 
 #[test]
+fn keys_are_spelt_in_small_letters_where_that_is_wanted() {
+    let posthog = PostHog::start();
+    let events = "events: { flatten: true, target_options: { column_casing: snake } }";
+    let project = Project::incremental(&posthog, &[events]);
+    project.run().succeeds();
+    let found = columns_of(&project, "events");
+
+    posthog.later(MINUTE);
+    posthog.receives_events(9, MINUTE / 60);
+    project.run().succeeds();
+
+    assert!(found.contains_key("properties___browser"), "{found:?}");
+    assert_eq!(columns_of(&project, "events"), found);
+    for (column, path) in &found {
+        assert_eq!(column.to_lowercase(), *column);
+        holds_what_is_inside(&project, "events", column, path);
+    }
+    project.verifies(&["--sample", "all"]).succeeds();
+}
+
+#[test]
 fn lines_have_the_columns_too() {
     let posthog = PostHog::start();
     let streams = ["events: { flatten: true, columns: { plan: { from: properties.$set.plan } } }"];

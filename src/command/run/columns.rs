@@ -10,6 +10,7 @@ use crate::config::complaint::suggestion;
 use crate::config::{Complaint, ConfigError, DeclaredColumn, Replication, StreamConfig};
 use crate::error::Failure;
 use crate::plan::Wish;
+use crate::record::casing::Casing;
 use crate::runner::Drift;
 use crate::schema::{ColumnType, Flatten, Foreseen, flattened_prefix};
 use crate::spec::endpoint::{ColumnSpec, Endpoint, Paging};
@@ -82,8 +83,13 @@ impl Shaping<'_> {
         }
         let left_out = wish.select.iter().filter_map(|name| name.strip_prefix('-'));
         let left_out = left_out.map(str::to_owned).collect();
-        self.endpoint.flattening =
-            Some(Flatten { column: 0, limit, left_out, reserved: Vec::new() });
+        self.endpoint.flattening = Some(Flatten {
+            column: 0,
+            limit,
+            left_out,
+            reserved: Vec::new(),
+            casing: config.casing,
+        });
     }
 
     /// The column whose keys become columns, if they do.
@@ -133,6 +139,13 @@ impl Shaping<'_> {
         let key =
             prefix.and_then(|(of, prefix)| Some((of, name.strip_prefix(&prefix)?.to_owned())));
         if let Some((column, key)) = key {
+            let casing = self.endpoint.flattening.as_ref().map_or(Casing::Source, |f| f.casing);
+            if casing != Casing::Source {
+                // Several keys may be spelt like it.
+                return Err(format!(
+                    "which key \"{name}\" is taken from is not known where names are spelt otherwise: write it with from: {column}.KEY"
+                ));
+            }
             self.add(name, ColumnSpec::Inside { column, path: vec![key], kind: *kind });
             return Ok(());
         }

@@ -1,8 +1,9 @@
 //! The history of runs: what a run leaves in it, and what the next one learns from it.
 
-use super::{Options, Plan, exit_of, jobs};
-use crate::config::Replication;
+use super::projects::of_project;
+use super::{Options, Plan, ProjectSource, exit_of, jobs};
 use crate::config::secret::redact;
+use crate::config::{Replication, StreamConfig};
 use crate::cursor::Timestamp;
 use crate::error::{Exit, Failure};
 use crate::report::{self, Outcome};
@@ -82,13 +83,14 @@ fn of_outcome(outcome: &Outcome) -> RunStream {
 fn not_begun(plan: &Plan, failure: &Failure) -> Vec<RunStream> {
     let is_wanted = |name: &String| plan.options.streams.contains(name);
     let streams = plan.replication.streams.iter().filter(|stream| is_wanted(&stream.name));
-    let failed = streams.map(|stream| RunStream {
+    let failed = |(stream, project): (&StreamConfig, &ProjectSource)| RunStream {
         stream: stream.name.clone(),
-        object: jobs::object(&plan.target, stream),
+        object: jobs::object(&plan.target, &of_project(&stream.object, &project.source)),
         rows: 0,
         requests: 0,
         exit_code: failure.exit.code(),
         error: Some(redact(&failure.to_string()).into_owned()),
-    });
-    failed.collect()
+    };
+    let of_all = streams.flat_map(|stream| plan.projects.iter().map(move |of| (stream, of)));
+    of_all.map(failed).collect()
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::holes::{condition, refuse_a_hole};
+use super::projects::of_project;
 use super::{Options, Plan, ProjectSource, Queries, columns};
 use crate::checkpoint::{Checkpoint, StreamKey};
 use crate::config::complaint::nearest;
 use crate::config::{
-    AuditColumn, Mode, PROJECT, Posthog, ReadBy, Replication, StreamConfig, TargetConnection,
+    AuditColumn, Mode, Posthog, ReadBy, Replication, StreamConfig, TargetConnection,
 };
 use crate::cursor::{Position, Timestamp};
 use crate::error::{Exit, Failure};
@@ -65,11 +66,11 @@ fn ready(
     let Some(mut endpoint) = endpoint.or_else(|| registry.find(&config.name).cloned()) else {
         return Err(unknown_columns(&config.name));
     };
-    let of_project = |text: &String| text.replace(PROJECT, &source.project_id);
+    let filled = |text: &String| of_project(text, source);
     let config = &StreamConfig {
-        object: of_project(&config.object),
-        pre_sql: config.pre_sql.as_ref().map(of_project),
-        post_sql: config.post_sql.as_ref().map(of_project),
+        object: filled(&config.object),
+        pre_sql: config.pre_sql.as_ref().map(filled),
+        post_sql: config.post_sql.as_ref().map(filled),
         select: options.select.as_ref().unwrap_or(&config.select).clone(),
         filter: options.filter.as_ref().or(config.filter.as_ref()).cloned(),
         limit: options.limit.or(config.limit).filter(|_| !options.is_looking),
@@ -80,12 +81,12 @@ fn ready(
     if let Some(key) = &config.primary_key {
         Arc::make_mut(&mut endpoint).primary_key.clone_from(key);
     }
-    let url = of_project(&format!("{}{}", source.origin, endpoint.read[0].url));
+    let url = filled(&format!("{}{}", source.origin, endpoint.read[0].url));
     add_columns(&mut endpoint, wish.mode, &replication.audit, (&url, run));
     if source.is_of_several() {
         name_project(&mut endpoint, &source.project_id);
     }
-    let object = object(target, config);
+    let object = object(target, &config.object);
     let table = target::name_in(place, &config.object);
     for sql in [&mut wish.sql.before, &mut wish.sql.after].into_iter().flatten() {
         *sql = sql.replace("{object_name}", &table);
@@ -107,8 +108,8 @@ fn name_project(endpoint: &mut Arc<Endpoint>, project: &str) {
 }
 
 /// Names the table or folder of a stream, in state and target.
-pub(super) fn object(target: &TargetConnection, config: &StreamConfig) -> String {
-    format!("{}#{}", target.label(), target::name_in(&place(target), &config.object))
+pub(super) fn object(target: &TargetConnection, object: &str) -> String {
+    format!("{}#{}", target.label(), target::name_in(&place(target), object))
 }
 
 fn unknown_columns(stream: &str) -> Failure {

@@ -92,6 +92,11 @@ pub(super) fn refuse_shared_places(
     ))
 }
 
+/// A text of the replication's in which the project is filled in.
+pub(super) fn of_project(text: &str, source: &Posthog) -> String {
+    text.replace(PROJECT, &source.project_id)
+}
+
 /// The projects in words.
 pub(super) fn named(projects: &[ProjectSource]) -> String {
     let ids: Vec<&str> = projects.iter().map(|project| project.reached.id.as_str()).collect();

@@ -13,6 +13,7 @@ use crate::config::columns::{MOST_FLATTENED, SLING_TYPES};
 use crate::config::files::{Compression, Format};
 use crate::config::hooks::{ON_FAILURE, TYPES, Type};
 use crate::config::source_options::LARGEST_PAGE;
+use crate::record::casing::Casing;
 use crate::record::transform::Step;
 use crate::schema::ColumnType;
 
@@ -105,6 +106,11 @@ fn target_options() -> Value {
             "adjust_column_type",
             vec![json!({ "const": true }), defined("variable")],
             "types always become as wide as the values need: true",
+        ),
+        (
+            "column_casing",
+            words(&Casing::ALL),
+            "how flattened keys are spelt in names; source unless given",
         ),
         ("file_max_rows", whole(None), "how many rows a file has at most"),
         ("file_max_bytes", whole(None), "how many bytes of values a file has at most"),

@@ -61,6 +61,7 @@ impl Objects<'_> {
                 range: source.range,
                 page_size: source.page_size,
                 adds_columns: options.is_none_or(|options| options.add_new_columns != Some(false)),
+                casing: options.and_then(|options| options.column_casing).unwrap_or_default(),
                 pre_sql,
                 post_sql,
                 limit: source.limit,

@@ -104,6 +104,7 @@ fn a_stream_says_what_the_defaults_do_not() {
         sql: None,
         file_most: (None, None),
         adds_columns: true,
+        casing: Casing::Source,
         pre_sql: None,
         post_sql: None,
         limit: None,

@@ -234,7 +234,13 @@ fn flattened() -> Arc<Schema> {
     let path = ["team", "plan"].map(str::to_owned).into();
     schema.columns[2].origin = Origin::Inside { column: 1, path };
     let (left_out, reserved) = (vec![], vec![]);
-    schema.flatten = Some(crate::schema::Flatten { column: 1, limit: 3, left_out, reserved });
+    schema.flatten = Some(crate::schema::Flatten {
+        column: 1,
+        limit: 3,
+        left_out,
+        reserved,
+        casing: Default::default(),
+    });
     Arc::new(schema)
 }
 

@@ -130,7 +130,7 @@ fn a_run_killed_at_any_moment_is_finished_by_the_next() {
         Fault::new(format!("killed: {moment}"), move |ground| killed(ground, moment))
     };
     let faults: Vec<Fault> = MOMENTS.iter().map(fault).collect();
-    try_all("killed", 41, &faults);
+    try_all("killed", 83, &faults);
 }
 
 /// One folder, in which the first run dies at the first moment, the second at the second, …
@@ -221,7 +221,7 @@ fn a_run_asked_to_stop_at_any_moment_leaves_nothing_to_repair() {
     let faults = [("TERM", 143), ("INT", 130)].map(|(signal, code)| {
         Fault::new(format!("SIG{signal}"), move |ground| stopped(ground, signal, code))
     });
-    try_all("stopped", 7, &faults);
+    try_all("stopped", 13, &faults);
 }
 
 /// The names in the program's source.

@@ -15,7 +15,7 @@ fn a_disk_that_fails_anywhere_costs_no_row() {
         at_every("the n-th rename fails", |n| Shim::failing("rename", n)),
         Fault::new("read-only file system", is_read_only),
     ];
-    try_all("disk", 51, &faults);
+    try_all("disk", 101, &faults);
 }
 
 /// The calls that are made to fail: each of the first ones, then ever fewer.
