@@ -23,8 +23,10 @@ pub(super) struct Question {
     pub(super) authorization: Option<String>,
     /// Whether the answer may be compressed.
     pub(super) takes_gzip: bool,
-    /// The body, as text.
-    pub(super) body: String,
+    /// The body; of capture decompressed.
+    pub(super) body: Vec<u8>,
+    /// How many bytes came.
+    pub(super) size: usize,
 }
 
 impl Question {
@@ -99,6 +101,11 @@ impl Answer {
     /// A JSON value with 200.
     pub(super) fn value(value: &Value) -> Self {
         Self::new(200, value.to_string())
+    }
+
+    /// A plain text, as capture answers what it refuses.
+    pub(super) fn plain(status: u16, text: &str) -> Self {
+        Self { kind: "text/plain; charset=utf-8", ..Self::new(status, text) }
     }
 
     /// An HTML page, as load balancers send them.

@@ -13,6 +13,7 @@
 
 mod answer;
 mod base64;
+mod capture;
 mod data;
 mod fault;
 mod key;
@@ -34,6 +35,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use self::capture::Captured;
 use self::data::chance;
 pub use self::fault::{Fault, FaultKind};
 use self::project::Project;
@@ -44,6 +46,8 @@ use crate::cursor::Timestamp;
 pub const PROJECT: u64 = 12345;
 /// A project that exists, of somebody else's organization.
 pub const FOREIGN_PROJECT: u64 = 54321;
+/// The project's token, with which events are sent.
+pub const PROJECT_TOKEN: &str = "phc_sandbox_project_key";
 /// A personal key that may read everything.
 pub const KEY: &str = "phx_sandbox_key_that_may_read_everything";
 /// A key without the scope `cohort:read`.
@@ -52,6 +56,9 @@ pub const KEY_WITHOUT_COHORTS: &str = "phx_sandbox_key_without_cohorts";
 pub const KEY_WITHOUT_QUERY: &str = "phx_sandbox_key_without_query";
 /// A key limited to the project: it may not list projects.
 pub const KEY_PROJECT_ONLY: &str = "phx_sandbox_key_of_one_project";
+
+/// The largest request body that is read, as on the real server.
+const LARGEST_BODY: usize = 20 * 1024 * 1024;
 
 /// Which rate limits are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +152,7 @@ pub struct Asked {
     pub path_and_query: String,
     /// The status it was answered with.
     pub status: u16,
-    /// What was posted.
+    /// What was posted, decompressed.
     pub body: String,
     /// When it came.
     pub at: Instant,
@@ -220,6 +227,18 @@ impl Sandbox {
         let gone = held(&self.project.data).delete(stream, n);
         self.project.forget(&gone);
         self.project.persons_changed(stream);
+    }
+
+    /// Every event that was let in, as often as it came, in that order.
+    pub fn captured(&self) -> Vec<Captured> {
+        held(&self.project.data).captured.clone()
+    }
+
+    /// How many requests came to the capture endpoints, whatever they were answered.
+    pub fn capture_requests(&self) -> usize {
+        let log = held(&self.project.log);
+        let path = |asked: &Asked| asked.path_and_query.split('?').next().map(str::to_owned);
+        log.iter().filter_map(path).filter(|path| capture::is_place(path)).count()
     }
 
     /// Puts a fault in force, beside those that are.

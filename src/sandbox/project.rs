@@ -16,7 +16,7 @@ use super::list::View;
 use super::sql::Sql;
 use super::throttle::Throttle;
 use super::time;
-use super::{Asked, Options, held};
+use super::{Asked, Captured, Options, held};
 use crate::cursor::Timestamp;
 
 /// Everything that requests and tests share.
@@ -89,6 +89,11 @@ impl Project {
     /// Answers an SQL query.
     pub(super) fn query(&self, question: &Question) -> Result<Answer, Answer> {
         self.sql.answer(question, &self.options, self.now())
+    }
+
+    /// Takes in events that capture has let in.
+    pub(super) fn take(&self, events: Vec<Captured>) {
+        held(&self.data).captured.extend(events);
     }
 
     /// Brings new events into the SQL store.

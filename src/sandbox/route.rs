@@ -5,6 +5,7 @@
 use serde_json::json;
 
 use super::answer::{Answer, Question};
+use super::capture;
 use super::held;
 use super::key::{self, Place};
 use super::list::{self, View};
@@ -13,6 +14,9 @@ use super::project::Project;
 /// What PostHog answers.
 pub(super) fn answer(project: &Project, question: &Question) -> Result<Answer, Answer> {
     let nowhere = || Answer::not_found("Endpoint not found.");
+    if let Some(answer) = capture::answer(project, question) {
+        return answer;
+    }
     let segments: Vec<&str> = question.path.trim_matches('/').split('/').collect();
     let ["api", rest @ ..] = segments.as_slice() else { return Err(nowhere()) };
     match rest {

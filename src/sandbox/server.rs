@@ -20,10 +20,7 @@ use super::answer::{Answer, Question};
 use super::fault::{Fault, FaultKind};
 use super::project::Project;
 use super::wire::{Line, Order, Port};
-use super::{Asked, held, route, time};
-
-/// The largest request body that is read, as on the real server.
-const LARGEST_BODY: usize = 20 * 1024 * 1024;
+use super::{Asked, LARGEST_BODY, capture, held, route, time};
 
 /// Answers up to this size are not worth compressing.
 const SMALL: usize = 1024;
@@ -45,8 +42,9 @@ async fn respond(
     let came = Instant::now();
     line.order(Order::Send);
     let question = read(request).await;
-    let fault = held(&project.faults)
-        .strike(&format!("{} {}\n{}", question.method, question.target, question.body));
+    let text = String::from_utf8_lossy(&question.body).into_owned();
+    let fault =
+        held(&project.faults).strike(&format!("{} {}\n{text}", question.method, question.target));
     if let Some(FaultKind::Late(pause)) = fault.as_ref().map(Fault::kind) {
         tokio::time::sleep(*pause).await;
     }
@@ -59,7 +57,7 @@ async fn respond(
                 None => answer,
             }
         });
-        log(&project, &question, answer.status, came);
+        log(&project, &question, text, answer.status, came);
         response(&project, &question, answer, fault.as_ref(), &line)
     });
     answered.await.unwrap_or_else(|error| {
@@ -71,7 +69,9 @@ async fn respond(
 /// Takes a request apart.
 async fn read(request: Request) -> Question {
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
+    // What is too large is read nevertheless, so that its sender hears why it is refused.
+    let body = to_bytes(body, 4 * LARGEST_BODY).await.unwrap_or_default();
+    let is_captured = capture::is_place(parts.uri.path());
     let text = |name: HeaderName| {
         parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     };
@@ -84,16 +84,17 @@ async fn read(request: Request) -> Question {
         host: text(header::HOST).unwrap_or_default(),
         authorization: text(header::AUTHORIZATION),
         takes_gzip: text(header::ACCEPT_ENCODING).is_some_and(|text| text.contains("gzip")),
-        body: String::from_utf8_lossy(&body).into_owned(),
+        size: body.len(),
+        body: if is_captured { capture::inflated(body.into()) } else { body.into() },
     }
 }
 
-fn log(project: &Project, question: &Question, status: u16, at: Instant) {
+fn log(project: &Project, question: &Question, body: String, status: u16, at: Instant) {
     held(&project.log).push(Asked {
         method: question.method.clone(),
         path_and_query: question.target.clone(),
         status,
-        body: question.body.clone(),
+        body,
         at,
     });
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::chance;
 use super::person;
 use crate::cursor::Timestamp;
-use crate::sandbox::Options;
 use crate::sandbox::time::{self, DAY, SECOND};
+use crate::sandbox::{Options, PROJECT_TOKEN};
 
 const UUID: u64 = 1;
 const NAME: u64 = 2;
@@ -208,7 +208,7 @@ pub(in crate::sandbox) fn properties(seed: u64, serial: u64, edition: u32) -> St
         serial % 255,
         serial % 253,
         serial % 251,
-        super::PROJECT_TOKEN,
+        PROJECT_TOKEN,
         serial % 10_000,
         serial % 100,
     );

@@ -18,11 +18,8 @@ use serde_json::{Value, json};
 use self::event::Event;
 use self::person::Person;
 use self::recording::Recording;
-use super::{Options, PROJECT, time};
+use super::{Captured, Options, PROJECT, PROJECT_TOKEN, time};
 use crate::cursor::Timestamp;
-
-/// The token that the project's own web pages send with.
-const PROJECT_TOKEN: &str = "phc_sandbox_project_token";
 
 /// Everything the project holds.
 #[derive(Debug)]
@@ -39,6 +36,8 @@ pub(super) struct Data {
     pub(super) rows: BTreeMap<&'static str, Vec<Value>>,
     /// Soft-deleted records: no longer listed, still to be had by id.
     pub(super) deleted: BTreeMap<&'static str, Vec<Value>>,
+    /// Every event that was let in, as often as it came.
+    pub(super) captured: Vec<Captured>,
     /// The number of the next event.
     serial: u64,
 }
@@ -54,6 +53,7 @@ impl Data {
             recordings: recording::sessions(options),
             rows: row::all(seed, options.now, options.timezone_offset_minutes),
             deleted: BTreeMap::new(),
+            captured: Vec::new(),
             serial: options.events as u64,
         }
     }

@@ -224,7 +224,7 @@ fn told(outcome: rusqlite::Result<()>) {
 /// Reads what was posted.
 fn read(question: &Question, options: &Options) -> Result<Query, Answer> {
     let unread = |detail: &str| Answer::problem(400, "invalid_request", "parse_error", detail);
-    let body: Value = serde_json::from_str(&question.body)
+    let body: Value = serde_json::from_slice(&question.body)
         .map_err(|error| unread(&format!("JSON parse error - {error}")))?;
     let query = &body["query"];
     let modifiers = query.get("modifiers").filter(|modifiers| !modifiers.is_null());
@@ -469,7 +469,7 @@ mod tests {
         let options = Options { limits: Limits::Real, events: 10, ..small() };
         let sql = Sql::new(&options, &Data::new(&options)).unwrap();
         let body = json!({ "query": { "kind": "HogQLQuery", "query": "select 1" } }).to_string();
-        let question = Question { body, ..Question::default() };
+        let question = Question { body: body.into_bytes(), ..Question::default() };
 
         sql.running.store(3, Ordering::SeqCst);
         let refused = sql.answer(&question, &options, options.now).unwrap_err();
