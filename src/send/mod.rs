@@ -5,4 +5,5 @@
 
 pub mod draft;
 pub mod event;
+pub mod lines;
 pub mod rules;
