@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::answer::Answer;
+use super::capture;
 
 /// Something that goes wrong on some of the requests that match.
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ pub enum FaultKind {
     CutJson,
     /// The connection is reset in the middle of the body.
     Reset,
+    /// What is asked is done, and the connection reset before the first byte of the answer.
+    Lost,
     /// Compressed bytes that end in the middle, in an answer that is whole.
     CutGzip,
     /// The answer trickles: a pause before each 4 kB.
@@ -108,9 +111,18 @@ impl Fault {
         &self.kind
     }
 
-    /// The answer that is given without asking anything, if that is this fault's way.
-    pub(super) fn instead(&self) -> Option<Answer> {
+    /// The answer that is given without asking anything, if that is this fault's way; capture
+    /// has words of its own.
+    pub(super) fn instead(&self, is_capture: bool) -> Option<Answer> {
         let answer = match &self.kind {
+            FaultKind::Status(status, body) if is_capture => capture::failure(*status, body),
+            FaultKind::Throttled(wait) if is_capture => {
+                let answer = capture::failure(429, "");
+                match wait {
+                    Some(seconds) => answer.with("Retry-After", seconds.to_string()),
+                    None => answer,
+                }
+            }
             FaultKind::Status(status, body) if body.is_empty() => {
                 Answer { status: *status, ..Answer::server_error() }
             }

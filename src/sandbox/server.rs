@@ -49,7 +49,8 @@ async fn respond(
         tokio::time::sleep(*pause).await;
     }
     let answered = tokio::task::spawn_blocking(move || {
-        let instead = fault.as_ref().and_then(Fault::instead);
+        let instead =
+            fault.as_ref().and_then(|fault| fault.instead(capture::is_place(&question.path)));
         let answer = instead.unwrap_or_else(|| {
             let answer = route::answer(&project, &question).unwrap_or_else(|refusal| refusal);
             match &fault {
@@ -123,6 +124,7 @@ fn response(
     match fault {
         Some(FaultKind::CutGzip) => body.truncate(body.len() / 2),
         Some(FaultKind::Reset) => line.order(Order::Reset(body.len() / 2)),
+        Some(FaultKind::Lost) => line.order(Order::Lose),
         Some(FaultKind::Slow(pause)) => line.order(Order::Slow(*pause)),
         _ => {}
     }

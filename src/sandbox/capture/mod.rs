@@ -56,6 +56,19 @@ pub(super) fn answer(project: &Project, question: &Question) -> Option<Result<An
     }
 }
 
+/// A failure in capture's own words, unless others are given.
+pub(super) fn failure(status: u16, text: &str) -> Answer {
+    let own = match status {
+        408 => "client stopped sending data",
+        413 => "maximum event size exceeded: message too large",
+        429 => "rate limited",
+        500 => "internal server error: sink error",
+        503 => "transient error, please retry",
+        _ => "",
+    };
+    Answer::plain(status, if text.is_empty() { own } else { text })
+}
+
 /// Takes events as most libraries send them: all of a request, or nothing.
 fn v0(project: &Project, question: &Question) -> Result<Answer, Answer> {
     if question.size > LARGEST_BODY || question.body.len() > LARGEST_BODY {
@@ -70,7 +83,7 @@ fn v0(project: &Project, question: &Question) -> Result<Answer, Answer> {
         let is_cut = whole < sent.events.len();
         project.take(sent.events.into_iter().take(whole).collect());
         if is_cut {
-            return Err(Answer::plain(413, "maximum event size exceeded: message too large"));
+            return Err(failure(413, ""));
         }
     }
     Ok(match question.is_on("beacon") {
@@ -92,8 +105,11 @@ mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
 
+    use url::form_urlencoded;
+
     use super::*;
     use crate::sandbox::client::{Reply, capture, send, small, started};
+    use crate::sandbox::{Fault, FaultKind, base64};
 
     /// A batch of these events under the project's token.
     fn batch(events: Value) -> String {
@@ -152,5 +168,199 @@ mod tests {
         let refusal = "failed to decode request: invalid gzip data".to_owned();
         assert_eq!(said(&half), (400, refusal));
         assert_eq!(names(&sandbox.captured()), ["e"]);
+    }
+
+    #[tokio::test]
+    async fn one_bad_event_refuses_the_whole_batch() {
+        let sandbox = started(small()).await;
+        let good = json!({ "event": "good", "distinct_id": "d" });
+
+        for (bad, status, text) in [
+            (
+                json!({ "event": "", "distinct_id": "d" }),
+                400,
+                "event submitted with an empty event name",
+            ),
+            (json!({ "event": "e" }), 400, "event submitted without a distinct_id"),
+            (
+                json!({ "event": "e", "distinct_id": null }),
+                400,
+                "event submitted without a distinct_id",
+            ),
+            (
+                json!({ "event": "e", "distinct_id": "d", "properties": { "$cookieless_mode": 1 } }),
+                400,
+                "event submitted with invalid cookieless mode",
+            ),
+        ] {
+            let reply = capture(&sandbox, "/batch/", batch(json!([good, bad, good]))).await;
+            assert_eq!(said(&reply), (status, text.to_owned()), "{bad}");
+        }
+        for bad in [
+            json!({ "event": "e", "distinct_id": "d", "uuid": "msg-1" }),
+            json!({ "event": "e", "distinct_id": "d", "timestamp": 1_700_000_000 }),
+            json!({ "event": "e", "distinct_id": "d", "properties": [] }),
+            json!({ "distinct_id": "d" }),
+        ] {
+            let reply = capture(&sandbox, "/i/v0/e/", batch(json!([good, bad]))).await;
+            assert_eq!(reply.status, 400, "{bad}");
+            assert!(reply.text().starts_with("failed to parse request: "), "{}", reply.text());
+        }
+
+        assert!(sandbox.captured().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_event_too_large_is_413_after_those_before_it_were_taken() {
+        let sandbox = started(small()).await;
+        let event = |name: &str, size: usize| json!({ "event": name, "distinct_id": "d", "properties": { "text": "x".repeat(size) } });
+        let events = json!([event("one", 1), event("two", 1_000_000), event("three", 1)]);
+
+        let reply = capture(&sandbox, "/batch/", batch(events)).await;
+
+        assert_eq!(reply.status, 413);
+        assert!(reply.text().starts_with("maximum event size exceeded: "));
+        assert_eq!(names(&sandbox.captured()), ["one"]);
+    }
+
+    #[tokio::test]
+    async fn a_body_too_large_is_413_however_it_is_packed() {
+        let sandbox = started(small()).await;
+        let event =
+            json!({ "event": "e", "distinct_id": "d", "properties": { "t": "x".repeat(900_000) } });
+        let body = batch(json!(vec![event; 24]));
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(body.as_bytes()).unwrap();
+
+        for body in [body.into_bytes(), gzip.finish().unwrap()] {
+            assert_eq!(capture(&sandbox, "/batch/", body).await.status, 413);
+        }
+        assert!(sandbox.captured().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_token_is_refused_by_its_shape_alone() {
+        let sandbox = started(small()).await;
+        let of = |token: Value| {
+            let event = json!({ "event": "e", "distinct_id": "d" });
+            json!({ "api_key": token, "batch": [event] }).to_string()
+        };
+
+        for (token, why) in [
+            (json!("phx_secret"), "personal_api_key"),
+            (json!(" "), "empty"),
+            (json!("é"), "not_ascii"),
+            (json!("x".repeat(65)), "too_long"),
+        ] {
+            let reply = capture(&sandbox, "/batch/", of(token)).await;
+            assert_eq!(said(&reply), (401, format!("API key is not valid: {why}")));
+        }
+        let none = capture(&sandbox, "/batch/", of(Value::Null)).await;
+        assert_eq!(said(&none), (401, "event submitted without an api_key".to_owned()));
+        let somebodys = capture(&sandbox, "/batch/", of(json!("phc_of_nobody"))).await;
+        assert_eq!(said(&somebodys), (200, r#"{"status":"Ok"}"#.to_owned()));
+        assert!(sandbox.captured().is_empty(), "accepted, and gone");
+    }
+
+    #[tokio::test]
+    async fn a_token_may_stand_in_many_places_but_be_only_one() {
+        let sandbox = started(small()).await;
+        let event =
+            |name: &str, token: &str| json!({ name: token, "event": name, "distinct_id": "d" });
+        let inside = json!({ "event": "inside", "distinct_id": "d", "properties": { "token": PROJECT_TOKEN } });
+        let outer = json!({ "$token": PROJECT_TOKEN, "batch": [event("api_key", "phc_other")] });
+        let mixed = json!([event("token", PROJECT_TOKEN), event("api_key", "phc_other")]);
+
+        for body in
+            [event("api_key", PROJECT_TOKEN), json!([event("token", PROJECT_TOKEN)]), inside, outer]
+        {
+            assert_eq!(capture(&sandbox, "/e", body.to_string()).await.status, 200, "{body}");
+        }
+        let refused = capture(&sandbox, "/e", mixed.to_string()).await;
+
+        assert_eq!(
+            said(&refused),
+            (401, "batch submitted with inconsistent api_key values".to_owned())
+        );
+        assert_eq!(names(&sandbox.captured()), ["api_key", "token", "inside", "api_key"]);
+    }
+
+    #[tokio::test]
+    async fn an_empty_batch_tells_nothing_of_its_token() {
+        let sandbox = started(small()).await;
+
+        let empty = capture(&sandbox, "/batch/", batch(json!([]))).await;
+        let nothing = capture(&sandbox, "/batch/", "").await;
+
+        assert_eq!(said(&empty), (400, "request holds no event".to_owned()));
+        assert_eq!(said(&nothing), (400, "request missing data payload".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn events_come_in_forms_and_addresses_too() {
+        let sandbox = started(small()).await;
+        let event =
+            |name: &str| json!({ "api_key": PROJECT_TOKEN, "event": name, "distinct_id": "d" });
+        let packed = |name: &str| base64::encode(event(name).to_string().as_bytes());
+        let wrapped = |name: &str| {
+            form_urlencoded::byte_serialize(packed(name).as_bytes()).collect::<String>()
+        };
+
+        let form = capture(&sandbox, "/e/?ip=1", format!("data={}", wrapped("form"))).await;
+        let address = format!("/e/?data={}&beacon=1", wrapped("address"));
+        let address = send(&sandbox, "GET", &address, "", "").await.unwrap();
+        let engage = json!({ "api_key": PROJECT_TOKEN, "$distinct_id": "d", "$set": { "a": 1 } });
+        let engage = capture(&sandbox, "/engage/", engage.to_string()).await;
+
+        assert_eq!([form.status, address.status, engage.status], [200, 204, 200]);
+        let captured = sandbox.captured();
+        assert_eq!(names(&captured), ["form", "address", "$identify"]);
+        assert_eq!(captured[2].properties["$set"], json!({ "a": 1 }));
+    }
+
+    #[tokio::test]
+    async fn an_id_that_is_no_text_becomes_one_and_a_long_one_is_cut() {
+        let sandbox = started(small()).await;
+        let events = [json!("x".repeat(300)), json!(12.5), json!(["a"]), json!({ "a": 1 })];
+        let events = events.map(|id| json!({ "event": "e", "distinct_id": id, "uuid": "" }));
+
+        assert_eq!(capture(&sandbox, "/batch/", batch(json!(events))).await.status, 200);
+
+        let captured = sandbox.captured();
+        let ids: Vec<&str> = captured.iter().map(|one| one.distinct_id.as_str()).collect();
+        assert_eq!(ids, [&"x".repeat(200), "12.5", r#"["a"]"#, r#"{"a":1}"#]);
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_is_lost_does_not_undo_what_was_taken() {
+        let sandbox = started(small()).await;
+        sandbox.fault(Fault::on("POST /batch/", FaultKind::Lost).first(1));
+        let body = batch(json!([{ "event": "e", "distinct_id": "d" }]));
+
+        let lost = send(&sandbox, "POST", "/batch/", "", &body).await;
+        let again = capture(&sandbox, "/batch/", &body).await;
+
+        assert_eq!(lost.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!((again.status, sandbox.captured().len()), (200, 2));
+    }
+
+    #[tokio::test]
+    async fn faults_of_capture_speak_plainly() {
+        let sandbox = started(small()).await;
+        sandbox.fault(Fault::on("/batch/", FaultKind::Throttled(Some(3))).nth(&[1]));
+        sandbox.fault(Fault::on("/batch/", FaultKind::Throttled(None)).nth(&[2]));
+        sandbox.fault(Fault::on("poison", FaultKind::Status(503, String::new())));
+        let body = batch(json!([{ "event": "poison", "distinct_id": "d" }]));
+
+        let [first, second, third] = [(); 3].map(|()| capture(&sandbox, "/batch/", &body));
+        let (first, second, third) = (first.await, second.await, third.await);
+
+        assert_eq!(
+            (said(&first), first.headers["retry-after"].as_str()),
+            ((429, "rate limited".to_owned()), "3")
+        );
+        assert_eq!((second.status, second.headers.get("retry-after")), (429, None));
+        assert_eq!(said(&third), (503, "transient error, please retry".to_owned()));
+        assert!(sandbox.captured().is_empty());
     }
 }
