@@ -15,7 +15,7 @@ const LARGEST: usize = 5_000_000 - 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// The line it stood in, or its place in the outbox.
-    pub number: u64,
+    pub number: i64,
     /// What is sent.
     pub event: Sealed,
 }

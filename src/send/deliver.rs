@@ -97,7 +97,7 @@ pub struct Delivery {
     /// Events that PostHog refused.
     pub refused: u64,
     /// The lowest number of those taken whose end is not known.
-    pub open_from: Option<u64>,
+    pub open_from: Option<i64>,
     /// Why it ended early.
     pub halt: Option<Halt>,
     /// What PostHog said last.
@@ -134,7 +134,7 @@ struct Lane {
     /// Since when the oldest waits.
     since: Option<Instant>,
     /// The number of the first event under way.
-    under_way: Option<u64>,
+    under_way: Option<i64>,
 }
 
 impl Lane {
@@ -163,7 +163,7 @@ impl Lane {
         batch
     }
 
-    fn open_from(&self) -> Option<u64> {
+    fn open_from(&self) -> Option<i64> {
         self.under_way.into_iter().chain(self.waiting.front().map(|item| item.number)).min()
     }
 }

@@ -40,7 +40,7 @@ const PASSED_OVER: [&str; 3] = ["api_key", "token", "type"];
 /// The lines of a text.
 pub struct Lines {
     input: Box<dyn BufRead>,
-    number: u64,
+    number: i64,
     line: Vec<u8>,
 }
 
@@ -55,7 +55,7 @@ impl Lines {
     }
 
     /// The number of the line read last, from 1.
-    pub fn number(&self) -> u64 {
+    pub fn number(&self) -> i64 {
         self.number
     }
 
@@ -100,7 +100,7 @@ impl Lines {
 /// # Errors
 ///
 /// It is no JSON, or not an event's.
-pub fn draft(number: u64, line: &[u8]) -> Result<Draft, Rejection> {
+pub fn draft(number: i64, line: &[u8]) -> Result<Draft, Rejection> {
     let mut object = object(line)?;
     if let Some(key) = object.keys().find(|key| !is_known(key)) {
         let reason = format!("unknown key \"{key}\", {}", suggestion(key, &KEYS));
@@ -185,7 +185,7 @@ fn spell_number(object: &mut Map<String, Value>, key: &str) {
     }
 }
 
-fn made_of(number: u64, line: &[u8]) -> String {
+fn made_of(number: i64, line: &[u8]) -> String {
     // What is not UTF-8 was no JSON.
     format!("line {number}: {}", String::from_utf8_lossy(line))
 }
@@ -216,7 +216,7 @@ mod tests {
     use crate::pack::gzip;
 
     /// What the lines of a text are, with their numbers.
-    fn lines(bytes: Vec<u8>) -> Vec<(u64, Result<String, Code>)> {
+    fn lines(bytes: Vec<u8>) -> Vec<(i64, Result<String, Code>)> {
         let mut lines = Lines::of(Cursor::new(bytes)).unwrap();
         let mut all = Vec::new();
         while let Some(line) = lines.next().unwrap() {

@@ -8,4 +8,5 @@ pub mod deliver;
 pub mod draft;
 pub mod event;
 pub mod lines;
+pub mod outbox;
 pub mod rules;
