@@ -1,5 +1,6 @@
 //! What becomes of messages: stories of single rules, and the folder beside for whole sets.
 
+mod page;
 mod recorded;
 
 use serde_json::{Map, Value, json};
