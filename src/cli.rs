@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use capture::{
     AliasArgs, BatchArgs, CaptureAction, CaptureArgs, EventArgs, GroupArgs, IdentifyArgs,
-    Occurrence, OutboxAction, OutboxArgs, Output, PageArgs, Receiver, ScreenArgs, SendArgs,
+    LineFormat, Occurrence, OutboxAction, OutboxArgs, Output, PageArgs, Receiver, ScreenArgs,
+    SendArgs,
 };
 
 /// Replicates PostHog into your own database, and loses nothing.

@@ -138,7 +138,7 @@ pub fn draft(number: i64, line: &[u8]) -> Result<Draft, Rejection> {
     let timestamp = text(&mut object, "timestamp")?;
     let id = text(&mut object, "uuid")?.filter(|id| !id.is_empty());
     Ok(Draft {
-        id: id.or_else(|| timestamp.as_ref().map(|_| made_of(number, line))),
+        id: id.or_else(|| timestamp.as_ref().map(|_| identity(number, line))),
         event: text(&mut object, "event")?,
         distinct_id: text(&mut object, "distinct_id")?,
         timestamp,
@@ -195,7 +195,8 @@ fn spell_number(object: &mut Map<String, Value>, key: &str) {
     }
 }
 
-fn made_of(number: i64, line: &[u8]) -> String {
+/// An identity for what has none: made of its line and of where that stands.
+pub fn identity(number: i64, line: &[u8]) -> String {
     // What is not UTF-8 was no JSON.
     format!("line {number}: {}", String::from_utf8_lossy(line))
 }
