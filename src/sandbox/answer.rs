@@ -19,18 +19,27 @@ pub(super) struct Question {
     pub(super) parameters: Vec<(String, String)>,
     /// The header `Host`.
     pub(super) host: String,
+    /// Headers, by name in lower case.
+    pub(super) headers: Vec<(String, String)>,
     /// The header `Authorization`.
     pub(super) authorization: Option<String>,
     /// Whether the answer may be compressed.
     pub(super) takes_gzip: bool,
-    /// The body, as text.
-    pub(super) body: String,
+    /// The body; of capture decompressed.
+    pub(super) body: Vec<u8>,
+    /// How many bytes came.
+    pub(super) size: usize,
 }
 
 impl Question {
     /// The last value of a parameter.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a header, named in lower case.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter as a count; what is no count is the default, without a word.
@@ -99,6 +108,11 @@ impl Answer {
     /// A JSON value with 200.
     pub(super) fn value(value: &Value) -> Self {
         Self::new(200, value.to_string())
+    }
+
+    /// A plain text, as capture answers what it refuses.
+    pub(super) fn plain(status: u16, text: &str) -> Self {
+        Self { kind: "text/plain; charset=utf-8", ..Self::new(status, text) }
     }
 
     /// An HTML page, as load balancers send them.

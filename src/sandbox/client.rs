@@ -38,6 +38,11 @@ impl Reply {
         serde_json::from_slice(&self.body()).unwrap()
     }
 
+    /// The body as text.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.body()).unwrap()
+    }
+
     /// What an error says.
     pub(super) fn detail(&self) -> String {
         self.json()["detail"].as_str().unwrap_or_default().to_owned()
@@ -50,15 +55,16 @@ pub(super) async fn send(
     method: &str,
     target: &str,
     headers: &str,
-    body: &str,
+    body: impl AsRef<[u8]>,
 ) -> io::Result<Reply> {
     let host = sandbox.origin().replace("http://", "");
     let mut stream = TcpStream::connect(&host).await?;
-    let length = body.len();
+    let length = body.as_ref().len();
     let request = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
+    stream.write_all(body.as_ref()).await?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await?;
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(bytes.len() - 4);
@@ -104,11 +110,21 @@ pub(super) async fn follow(sandbox: &Sandbox, of_project: &str) -> Vec<Value> {
 
 /// Posts a query.
 pub(super) async fn post_query(sandbox: &Sandbox, body: &Value) -> Reply {
-    let target = format!("/api/projects/{PROJECT}/query/");
+    post(sandbox, "query/", body).await
+}
+
+/// Posts to the project.
+pub(super) async fn post(sandbox: &Sandbox, of_project: &str, body: &Value) -> Reply {
+    let target = format!("/api/projects/{PROJECT}/{of_project}");
     let headers = format!(
         "Authorization: Bearer {KEY}\r\nAccept-Encoding: gzip\r\nContent-Type: application/json\r\n"
     );
-    send(sandbox, "POST", &target, &headers, &body.to_string()).await.unwrap()
+    send(sandbox, "POST", &target, &headers, body.to_string()).await.unwrap()
+}
+
+/// Sends a body to capture.
+pub(super) async fn capture(sandbox: &Sandbox, path: &str, body: impl AsRef<[u8]>) -> Reply {
+    send(sandbox, "POST", path, "Content-Type: application/json\r\n", body).await.unwrap()
 }
 
 /// Asks an SQL question afresh, instants in UTC.

@@ -2,17 +2,18 @@
 //!
 //! [`Sandbox::start`] serves a made-up project on a local port, the way PostHog
 //! would: with its rights, its ways of paging, its SQL, its limits, and all that
-//! loses rows there (posthog-api.md §6, §7, §10). What it holds follows from
-//! [`Options`] alone, and [`Sandbox::truth`] tells it exactly, so a copy can be
+//! loses rows there (posthog-api.md §6 to §10). What it holds follows from
+//! [`Options`] and from the events that were sent to it, and [`Sandbox::truth`] tells it exactly, so a copy can be
 //! compared with it. Tests change the project and break its answers from inside
 //! the process; over HTTP nothing of that can be reached.
 //!
 //! `server`, `route`, `answer` and `wire` speak HTTP; `key`, `throttle` and `fault`
-//! say no; `list` and `sql` show what `data` holds. Nothing here knows how hogline
+//! say no; `list` and `sql` show what `data` holds, `capture` lets events into it. Nothing here knows how hogline
 //! asks.
 
 mod answer;
 mod base64;
+mod capture;
 mod data;
 mod fault;
 mod key;
@@ -33,8 +34,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
+pub use self::capture::Captured;
 use self::data::chance;
+use self::data::event::Event;
+pub use self::data::intake::{Group, Warning};
 pub use self::fault::{Fault, FaultKind};
 use self::project::Project;
 use self::wire::Port;
@@ -44,14 +49,21 @@ use crate::cursor::Timestamp;
 pub const PROJECT: u64 = 12345;
 /// A project that exists, of somebody else's organization.
 pub const FOREIGN_PROJECT: u64 = 54321;
+/// The project's token, with which events are sent.
+pub const PROJECT_TOKEN: &str = "phc_sandbox_project_key";
 /// A personal key that may read everything.
 pub const KEY: &str = "phx_sandbox_key_that_may_read_everything";
 /// A key without the scope `cohort:read`.
 pub const KEY_WITHOUT_COHORTS: &str = "phx_sandbox_key_without_cohorts";
 /// A key without the scope `query:read`: neither SQL nor the events list.
 pub const KEY_WITHOUT_QUERY: &str = "phx_sandbox_key_without_query";
+/// A key without the scope `person:read`.
+pub const KEY_WITHOUT_PERSONS: &str = "phx_sandbox_key_without_persons";
 /// A key limited to the project: it may not list projects.
 pub const KEY_PROJECT_ONLY: &str = "phx_sandbox_key_of_one_project";
+
+/// The largest request body that is read, as on the real server.
+const LARGEST_BODY: usize = 20 * 1024 * 1024;
 
 /// Which rate limits are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +123,20 @@ pub struct Options {
     pub old_sql: bool,
     /// Which rate limits are kept.
     pub limits: Limits,
+    /// How long it takes until an event that capture has answered is to be seen.
+    pub ingestion_delay: Duration,
+    /// The project's setting of that name: events older than this when they arrive are dropped
+    /// without a word to the sender. Nothing and zero mean off.
+    pub drop_events_older_than: Option<Duration>,
+    /// The project's setting `person_processing_opt_out`: no event makes or changes a person.
+    pub without_persons: bool,
+    /// Whether a personal key may list ingestion warnings, as in the newest versions.
+    pub open_warnings: bool,
+    /// How many events more are within the plan; those beyond are answered with 200 and dropped.
+    pub event_quota: Option<usize>,
+    /// A server whose capture is Django: it answers `{"status":1}`, drops bad events of a batch
+    /// without a word, and has no newer protocol.
+    pub old_capture: bool,
     /// What everything is made from: the same seed gives the same project.
     pub seed: u64,
 }
@@ -131,6 +157,12 @@ impl Default for Options {
             sql_read_limit: 0,
             old_sql: false,
             limits: Limits::Off,
+            ingestion_delay: Duration::ZERO,
+            drop_events_older_than: None,
+            without_persons: false,
+            open_warnings: false,
+            event_quota: None,
+            old_capture: false,
             seed: 1,
         }
     }
@@ -145,7 +177,7 @@ pub struct Asked {
     pub path_and_query: String,
     /// The status it was answered with.
     pub status: u16,
-    /// What was posted.
+    /// What was posted; to capture, decompressed.
     pub body: String,
     /// When it came.
     pub at: Instant,
@@ -192,12 +224,12 @@ impl Sandbox {
     /// What a complete copy of a stream holds. Of an event it is the copy that wins; a property
     /// definition has its `type` and `group_type_index`, a recording is the whole session.
     pub fn truth(&self, stream: &str) -> Vec<Value> {
-        held(&self.project.data).truth(stream, self.now())
+        self.project.data().truth(stream, self.now())
     }
 
     /// Adds events that arrive `now` and happened `late_by` earlier, all at one instant; returns their ids.
     pub fn add_events(&self, n: usize, late_by: Duration, now: Timestamp) -> Vec<String> {
-        let added = held(&self.project.data).add_events(n, now.minus(late_by), now);
+        let added = self.project.data().add_events(n, now.minus(late_by), now);
         self.project.store(&added);
         added.iter().map(|event| chance::uuid_text(event.uuid)).collect()
     }
@@ -207,19 +239,53 @@ impl Sandbox {
     pub fn touch(&self, stream: &str, n: usize) {
         let now = self.now();
         if stream == "events" {
-            let copies = held(&self.project.data).resend_events(n, now);
+            let copies = self.project.data().resend_events(n, now);
             self.project.store(&copies);
         } else {
-            held(&self.project.data).touch(stream, n, now);
+            self.project.data().touch(stream, n, now);
             self.project.persons_changed(stream);
         }
     }
 
     /// Deletes the last records of a stream (of events the newest copies).
     pub fn delete(&self, stream: &str, n: usize) {
-        let gone = held(&self.project.data).delete(stream, n);
+        let gone = self.project.data().delete(stream, n);
         self.project.forget(&gone);
         self.project.persons_changed(stream);
+    }
+
+    /// Every event that was let in, as often as it came, in that order.
+    pub fn captured(&self) -> Vec<Captured> {
+        self.project.data().arrivals.iter().filter_map(Event::captured).collect()
+    }
+
+    /// Lets the newer protocol answer `retry` for these events when they come next.
+    pub fn fail_once(&self, events: &[Uuid]) {
+        held(&self.project.failing).extend(events);
+    }
+
+    /// Lets the store merge the copies of events, as it does in its own time: what was sent
+    /// again unchanged is there once.
+    pub fn merge_copies(&self) {
+        let gone = self.project.data().merge_copies();
+        self.project.forget(&gone);
+    }
+
+    /// What was noticed about them and told to no sender, in that order.
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.project.data().warnings.clone()
+    }
+
+    /// The groups that events told of, by when they were first told.
+    pub fn groups(&self) -> Vec<Group> {
+        self.project.data().groups.clone()
+    }
+
+    /// How many requests came to the capture endpoints, whatever they were answered.
+    pub fn capture_requests(&self) -> usize {
+        let log = held(&self.project.log);
+        let path = |asked: &Asked| asked.path_and_query.split('?').next().map(str::to_owned);
+        log.iter().filter_map(path).filter(|path| capture::is_place(path)).count()
     }
 
     /// Puts a fault in force, beside those that are.

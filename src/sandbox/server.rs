@@ -20,10 +20,7 @@ use super::answer::{Answer, Question};
 use super::fault::{Fault, FaultKind};
 use super::project::Project;
 use super::wire::{Line, Order, Port};
-use super::{Asked, held, route, time};
-
-/// The largest request body that is read, as on the real server.
-const LARGEST_BODY: usize = 20 * 1024 * 1024;
+use super::{Asked, LARGEST_BODY, capture, held, route, time};
 
 /// Answers up to this size are not worth compressing.
 const SMALL: usize = 1024;
@@ -45,13 +42,14 @@ async fn respond(
     let came = Instant::now();
     line.order(Order::Send);
     let question = read(request).await;
-    let fault = held(&project.faults)
-        .strike(&format!("{} {}\n{}", question.method, question.target, question.body));
+    let text = String::from_utf8_lossy(&question.body).into_owned();
+    let fault =
+        held(&project.faults).strike(&format!("{} {}\n{text}", question.method, question.target));
     if let Some(FaultKind::Late(pause)) = fault.as_ref().map(Fault::kind) {
         tokio::time::sleep(*pause).await;
     }
     let answered = tokio::task::spawn_blocking(move || {
-        let instead = fault.as_ref().and_then(Fault::instead);
+        let instead = fault.as_ref().and_then(|fault| fault.instead(&question.path));
         let answer = instead.unwrap_or_else(|| {
             let answer = route::answer(&project, &question).unwrap_or_else(|refusal| refusal);
             match &fault {
@@ -59,7 +57,7 @@ async fn respond(
                 None => answer,
             }
         });
-        log(&project, &question, answer.status, came);
+        log(&project, &question, text, answer.status, came);
         response(&project, &question, answer, fault.as_ref(), &line)
     });
     answered.await.unwrap_or_else(|error| {
@@ -71,10 +69,15 @@ async fn respond(
 /// Takes a request apart.
 async fn read(request: Request) -> Question {
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
+    // What is too large is read nevertheless, so that its sender hears why it is refused.
+    let body = to_bytes(body, 4 * LARGEST_BODY).await.unwrap_or_default();
+    let is_captured = capture::is_place(parts.uri.path());
     let text = |name: HeaderName| {
         parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     };
+    let headers = parts.headers.iter().filter_map(|(name, value)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    });
     let query = parts.uri.query().unwrap_or_default();
     Question {
         method: parts.method.to_string(),
@@ -82,18 +85,20 @@ async fn read(request: Request) -> Question {
         target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         parameters: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         host: text(header::HOST).unwrap_or_default(),
+        headers: headers.collect(),
         authorization: text(header::AUTHORIZATION),
         takes_gzip: text(header::ACCEPT_ENCODING).is_some_and(|text| text.contains("gzip")),
-        body: String::from_utf8_lossy(&body).into_owned(),
+        size: body.len(),
+        body: if is_captured { capture::inflated(body.into()) } else { body.into() },
     }
 }
 
-fn log(project: &Project, question: &Question, status: u16, at: Instant) {
+fn log(project: &Project, question: &Question, body: String, status: u16, at: Instant) {
     held(&project.log).push(Asked {
         method: question.method.clone(),
         path_and_query: question.target.clone(),
         status,
-        body: question.body.clone(),
+        body,
         at,
     });
 }
@@ -122,6 +127,7 @@ fn response(
     match fault {
         Some(FaultKind::CutGzip) => body.truncate(body.len() / 2),
         Some(FaultKind::Reset) => line.order(Order::Reset(body.len() / 2)),
+        Some(FaultKind::Lost) => line.order(Order::Lose),
         Some(FaultKind::Slow(pause)) => line.order(Order::Slow(*pause)),
         _ => {}
     }

@@ -31,6 +31,8 @@ pub(super) enum Order {
     Send,
     /// The connection is reset after so many bytes of the body.
     Reset(usize),
+    /// The connection is reset before anything is sent.
+    Lose,
     /// A pause before each piece.
     Slow(Duration),
 }
@@ -95,13 +97,18 @@ impl Wire {
         };
         let room = head + limit.saturating_sub(self.sent.unwrap_or(0));
         if room == 0 {
-            self.stream.set_zero_linger()?;
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            return self.reset();
         }
         let part = &bytes[..room.min(bytes.len())];
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, part))?;
         self.sent = Some(self.sent.unwrap_or(0) + written.saturating_sub(head));
         Poll::Ready(Ok(written))
+    }
+
+    /// Breaks the connection hard.
+    fn reset(&mut self) -> Poll<io::Result<usize>> {
+        self.stream.set_zero_linger()?;
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
     /// Waits, then writes one piece.
@@ -130,6 +137,7 @@ impl AsyncWrite for Wire {
         let order = *held(&wire.line.0);
         match order {
             Order::Send => Pin::new(&mut wire.stream).poll_write(context, bytes),
+            Order::Lose => wire.reset(),
             Order::Reset(limit) => wire.write_until(limit, context, bytes),
             Order::Slow(pause) => wire.write_piece(pause, context, bytes),
         }

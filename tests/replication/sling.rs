@@ -130,7 +130,7 @@ fn a_file_that_asks_for_more_is_refused_as_the_page_says() {
     let page = include_str!("../../docs/from-sling.md");
     let keys = [
         "type: query",
-        "column_casing",
+        "batch_limit",
         "use_bulk",
         "unique",
         "chunk_size",

@@ -1,28 +1,29 @@
 //! What the project holds: every record of every stream, known exactly.
 //!
-//! All of it follows from the options' seed. [`Data`] is the truth that tests
+//! All of it follows from the options' seed and from the events that were sent since
+//! ([`intake`], [`identity`]). [`Data`] is the truth that tests
 //! compare a copy with; the lists and the SQL store only show it, in PostHog's
 //! many ways. Nothing here knows HTTP.
 
 pub(super) mod chance;
 mod definition;
 pub(super) mod event;
+pub(super) mod identity;
+pub(super) mod intake;
 pub(super) mod person;
 pub(super) mod recording;
 mod row;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde_json::{Value, json};
 
 use self::event::Event;
+use self::intake::{Arrival, Group, Warning};
 use self::person::Person;
 use self::recording::Recording;
-use super::{Options, PROJECT, time};
+use super::{Options, PROJECT, PROJECT_TOKEN, time};
 use crate::cursor::Timestamp;
-
-/// The token that the project's own web pages send with.
-const PROJECT_TOKEN: &str = "phc_sandbox_project_token";
 
 /// Everything the project holds.
 #[derive(Debug)]
@@ -39,6 +40,21 @@ pub(super) struct Data {
     pub(super) rows: BTreeMap<&'static str, Vec<Value>>,
     /// Soft-deleted records: no longer listed, still to be had by id.
     pub(super) deleted: BTreeMap<&'static str, Vec<Value>>,
+    /// Every event that was let in, as often as it came.
+    pub(super) arrivals: Vec<Event>,
+    /// Those of them that nothing has become of yet.
+    waiting: VecDeque<(Arrival, Event)>,
+    /// What was noticed about them.
+    pub(super) warnings: Vec<Warning>,
+    /// The groups they told of.
+    pub(super) groups: Vec<Group>,
+    group_types: Vec<String>,
+    /// Who has which distinct id, once an event has asked.
+    owners: Option<HashMap<String, usize>>,
+    /// Persons merged away, and into whom.
+    merged: HashMap<usize, usize>,
+    /// How many persons follow from the options.
+    made_persons: usize,
     /// The number of the next event.
     serial: u64,
 }
@@ -54,13 +70,21 @@ impl Data {
             recordings: recording::sessions(options),
             rows: row::all(seed, options.now, options.timezone_offset_minutes),
             deleted: BTreeMap::new(),
+            arrivals: Vec::new(),
+            waiting: VecDeque::new(),
+            warnings: Vec::new(),
+            groups: Vec::new(),
+            group_types: Vec::new(),
+            owners: None,
+            merged: HashMap::new(),
+            made_persons: options.persons,
             serial: options.events as u64,
         }
     }
 
     /// Adds events that happened at one instant and arrived at another.
     pub(super) fn add_events(&mut self, n: usize, at: Timestamp, created: Timestamp) -> Vec<Event> {
-        let persons = self.persons.len();
+        let persons = self.made_persons;
         let first = self.serial;
         self.serial += n as u64;
         let new: Vec<Event> = (first..self.serial)
@@ -142,7 +166,10 @@ impl Data {
     /// The records that a complete copy of a stream holds.
     pub(super) fn truth(&self, stream: &str, now: Timestamp) -> Vec<Value> {
         match stream {
-            "events" => self.winners().map(|event| event.truth(self.seed)).collect(),
+            "events" => {
+                let winners = self.winners();
+                winners.map(|event| event.truth(self.seed, self.survivor(event.person))).collect()
+            }
             "persons" => {
                 let shown = self.persons.iter().filter(|person| person.is_shown());
                 shown.map(|person| person.record(self.seed)).collect()
@@ -168,14 +195,25 @@ impl Data {
             }
         }
         let mut winners: Vec<&Event> = best.into_values().collect();
-        winners.sort_by_key(|event| (event.at, event.uuid, event.name));
+        winners.sort_by(|one, other| {
+            (one.at, one.uuid, &one.name).cmp(&(other.at, other.uuid, &other.name))
+        });
         winners.into_iter()
     }
 
+    /// Removes the copies of events that lose; returns them.
+    pub(super) fn merge_copies(&mut self) -> Vec<Event> {
+        let winners: HashSet<*const Event> = self.winners().map(std::ptr::from_ref).collect();
+        let wins = |event: &Event| winners.contains(&std::ptr::from_ref(event));
+        let wins: Vec<bool> = self.events.iter().map(wins).collect();
+        let mut wins = wins.into_iter();
+        self.events.extract_if(.., |_| !wins.next().unwrap_or(true)).collect()
+    }
+
     /// What one project's page adds to its record in the list.
-    pub(super) fn project_details(&self, now: Timestamp) -> Value {
+    pub(super) fn project_details(&self, options: &Options) -> Value {
         let mut project = self.rows["projects"].first().cloned().unwrap_or_default();
-        let created = time::zulu(time::shift(now, -400 * time::DAY));
+        let created = time::zulu(time::shift(options.now, -400 * time::DAY));
         project["created_at"] = json!(created);
         project["updated_at"] = json!(created);
         project["product_description"] = json!(null);
@@ -186,6 +224,15 @@ impl Data {
         project["secret_api_token"] = json!("phs_sandbox_secret_token");
         project["secret_api_token_backup"] = json!(null);
         project["live_events_token"] = json!("sandbox.live.token");
+        if let Some(age) = options.drop_events_older_than {
+            let (days, seconds) = (age.as_secs() / 86_400, age.as_secs() % 86_400);
+            let clock = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+            let text = format!("{days} {:02}:{:02}:{:02}", clock.0, clock.1, clock.2);
+            project["drop_events_older_than"] = json!(text);
+        }
+        if options.without_persons {
+            project["person_processing_opt_out"] = json!(true);
+        }
         project
     }
 }
