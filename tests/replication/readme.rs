@@ -4,7 +4,7 @@ use std::iter::Peekable;
 
 use clap::{Command, CommandFactory};
 use hogline::cli::Cli;
-use hogline::sandbox::KEY;
+use hogline::sandbox::{KEY, PROJECT_TOKEN};
 
 use crate::support::{EVERYTHING, MINUTE, Page, PostHog, Project, Shown, pages};
 
@@ -177,7 +177,10 @@ fn every_command_of_the_pages_runs_as_it_is_shown() {
         let (project, before) = prepared(&page, &posthog);
         // The reader's own key, and a PostHog that is no cloud.
         let host = format!("project_id: \"12345\", host: \"{}\" }}", posthog.origin());
-        let own = |text: &str| text.replace("phx_…", KEY).replace("project_id: \"12345\" }", &host);
+        let own = |text: &str| {
+            let text = text.replace("phx_…", KEY).replace("phc_…", PROJECT_TOKEN);
+            text.replace("project_id: \"12345\" }", &host)
+        };
         for Shown { command, exports, output } in all {
             let told = project.types(&own(&format!("{before}{exports}{command}"))).succeeds();
 
