@@ -19,6 +19,8 @@ pub(super) struct Question {
     pub(super) parameters: Vec<(String, String)>,
     /// The header `Host`.
     pub(super) host: String,
+    /// Headers, by name in lower case.
+    pub(super) headers: Vec<(String, String)>,
     /// The header `Authorization`.
     pub(super) authorization: Option<String>,
     /// Whether the answer may be compressed.
@@ -33,6 +35,11 @@ impl Question {
     /// The last value of a parameter.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a header, named in lower case.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter as a count; what is no count is the default, without a word.

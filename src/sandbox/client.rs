@@ -110,7 +110,12 @@ pub(super) async fn follow(sandbox: &Sandbox, of_project: &str) -> Vec<Value> {
 
 /// Posts a query.
 pub(super) async fn post_query(sandbox: &Sandbox, body: &Value) -> Reply {
-    let target = format!("/api/projects/{PROJECT}/query/");
+    post(sandbox, "query/", body).await
+}
+
+/// Posts to the project.
+pub(super) async fn post(sandbox: &Sandbox, of_project: &str, body: &Value) -> Reply {
+    let target = format!("/api/projects/{PROJECT}/{of_project}");
     let headers = format!(
         "Authorization: Bearer {KEY}\r\nAccept-Encoding: gzip\r\nContent-Type: application/json\r\n"
     );

@@ -2,8 +2,13 @@
 
 use super::answer::{Answer, Question};
 use super::{
-    FOREIGN_PROJECT, KEY, KEY_PROJECT_ONLY, KEY_WITHOUT_COHORTS, KEY_WITHOUT_QUERY, PROJECT,
+    FOREIGN_PROJECT, KEY, KEY_PROJECT_ONLY, KEY_WITHOUT_COHORTS, KEY_WITHOUT_PERSONS,
+    KEY_WITHOUT_QUERY, PROJECT,
 };
+
+/// The keys there are.
+const KEYS: [&str; 5] =
+    [KEY, KEY_WITHOUT_COHORTS, KEY_WITHOUT_PERSONS, KEY_WITHOUT_QUERY, KEY_PROJECT_ONLY];
 
 /// What a request asks for, as far as rights go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +30,7 @@ impl Place<'_> {
             Self::Project(_, stream) => match stream {
                 "persons" => "person",
                 "events" | "query" => "query",
+                "ingestion_warnings" => "ingestion_warning",
                 "cohorts" => "cohort",
                 "feature_flags" => "feature_flag",
                 "insights" => "insight",
@@ -45,7 +51,7 @@ pub(super) fn admit<'a>(question: &'a Question, place: Place<'_>) -> Result<&'a 
         return Err(Answer::unauthorized("not_authenticated", detail));
     };
     let key = header.strip_prefix("Bearer ").unwrap_or_default().trim();
-    if ![KEY, KEY_WITHOUT_COHORTS, KEY_WITHOUT_QUERY, KEY_PROJECT_ONLY].contains(&key) {
+    if !KEYS.contains(&key) {
         let detail = "Personal API key found in request Authorization header is invalid.";
         return Err(Answer::unauthorized("authentication_failed", detail));
     }
@@ -58,6 +64,7 @@ fn scope(key: &str, place: Place<'_>) -> Result<(), Answer> {
     let missing = match key {
         KEY_WITHOUT_COHORTS => "cohort",
         KEY_WITHOUT_QUERY => "query",
+        KEY_WITHOUT_PERSONS => "person",
         _ => return Ok(()),
     };
     if place.scope() == missing {

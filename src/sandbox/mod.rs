@@ -34,9 +34,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 pub use self::capture::Captured;
 use self::data::chance;
+use self::data::event::Event;
+pub use self::data::intake::{Group, Warning};
 pub use self::fault::{Fault, FaultKind};
 use self::project::Project;
 use self::wire::Port;
@@ -54,6 +57,8 @@ pub const KEY: &str = "phx_sandbox_key_that_may_read_everything";
 pub const KEY_WITHOUT_COHORTS: &str = "phx_sandbox_key_without_cohorts";
 /// A key without the scope `query:read`: neither SQL nor the events list.
 pub const KEY_WITHOUT_QUERY: &str = "phx_sandbox_key_without_query";
+/// A key without the scope `person:read`.
+pub const KEY_WITHOUT_PERSONS: &str = "phx_sandbox_key_without_persons";
 /// A key limited to the project: it may not list projects.
 pub const KEY_PROJECT_ONLY: &str = "phx_sandbox_key_of_one_project";
 
@@ -118,6 +123,18 @@ pub struct Options {
     pub old_sql: bool,
     /// Which rate limits are kept.
     pub limits: Limits,
+    /// The project's setting of that name: events older than this when they arrive are dropped
+    /// without a word to the sender. Nothing and zero mean off.
+    pub drop_events_older_than: Option<Duration>,
+    /// The project's setting `person_processing_opt_out`: no event makes or changes a person.
+    pub without_persons: bool,
+    /// Whether a personal key may list ingestion warnings, as in the newest versions.
+    pub open_warnings: bool,
+    /// How many events more are within the plan; those beyond are answered with 200 and dropped.
+    pub event_quota: Option<usize>,
+    /// A server whose capture is Django: it answers `{"status":1}`, drops bad events of a batch
+    /// without a word, and has no newer protocol.
+    pub old_capture: bool,
     /// What everything is made from: the same seed gives the same project.
     pub seed: u64,
 }
@@ -138,6 +155,11 @@ impl Default for Options {
             sql_read_limit: 0,
             old_sql: false,
             limits: Limits::Off,
+            drop_events_older_than: None,
+            without_persons: false,
+            open_warnings: false,
+            event_quota: None,
+            old_capture: false,
             seed: 1,
         }
     }
@@ -231,7 +253,29 @@ impl Sandbox {
 
     /// Every event that was let in, as often as it came, in that order.
     pub fn captured(&self) -> Vec<Captured> {
-        held(&self.project.data).captured.clone()
+        held(&self.project.data).arrivals.iter().filter_map(Event::captured).collect()
+    }
+
+    /// Lets the newer protocol answer `retry` for these events when they come next.
+    pub fn fail_once(&self, events: &[Uuid]) {
+        held(&self.project.failing).extend(events);
+    }
+
+    /// Lets the store merge the copies of events, as it does in its own time: what was sent
+    /// again unchanged is there once.
+    pub fn merge_copies(&self) {
+        let gone = held(&self.project.data).merge_copies();
+        self.project.forget(&gone);
+    }
+
+    /// What was noticed about them and told to no sender, in that order.
+    pub fn warnings(&self) -> Vec<Warning> {
+        held(&self.project.data).warnings.clone()
+    }
+
+    /// The groups that events told of, by when they were first told.
+    pub fn groups(&self) -> Vec<Group> {
+        held(&self.project.data).groups.clone()
     }
 
     /// How many requests came to the capture endpoints, whatever they were answered.

@@ -4,19 +4,23 @@
 //! lock, held briefly. The SQL store is a second picture of the events and
 //! persons; whoever changes the data changes it too.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::answer::{Answer, Question};
 use super::data::Data;
 use super::data::event::Event;
+use super::data::intake::Arrival;
 use super::fault::Faults;
 use super::list::View;
 use super::sql::Sql;
 use super::throttle::Throttle;
 use super::time;
-use super::{Asked, Captured, Options, held};
+use super::{Asked, Options, held};
 use crate::cursor::Timestamp;
 
 /// Everything that requests and tests share.
@@ -32,6 +36,8 @@ pub(super) struct Project {
     pub(super) log: Mutex<Vec<Asked>>,
     /// Who has asked how much.
     pub(super) throttle: Mutex<Throttle>,
+    /// Events that will not be persisted when they come next.
+    pub(super) failing: Mutex<HashSet<Uuid>>,
     sql: Sql,
     started: Instant,
     /// Microseconds that tests let pass on top.
@@ -50,6 +56,7 @@ impl Project {
             faults: Mutex::default(),
             log: Mutex::default(),
             throttle: Mutex::default(),
+            failing: Mutex::default(),
             sql,
             started: Instant::now(),
             ahead: AtomicI64::new(0),
@@ -83,6 +90,7 @@ impl Project {
             turn: self.turn.fetch_add(1, Ordering::Relaxed),
             event_cap: self.options.event_cap,
             is_old: self.options.old_sql,
+            has_open_warnings: self.options.open_warnings,
         })
     }
 
@@ -92,13 +100,29 @@ impl Project {
     }
 
     /// Takes in events that capture has let in.
-    pub(super) fn take(&self, events: Vec<Captured>) {
-        held(&self.data).captured.extend(events);
+    pub(super) fn take(&self, arrivals: Vec<Arrival>) {
+        // Held to the end: the SQL store follows in the order of the changes.
+        let mut data = held(&self.data);
+        let change = data.take(arrivals, &self.options, self.now());
+        if self.options.sql {
+            self.sql.change(&data, &change);
+        }
+    }
+
+    /// How many events more are within the plan.
+    pub(super) fn room(&self) -> usize {
+        let quota = self.options.event_quota.unwrap_or(usize::MAX);
+        quota.saturating_sub(held(&self.data).arrivals.len())
+    }
+
+    /// Whether an event is not to be persisted, this one time.
+    pub(super) fn fails(&self, uuid: Uuid) -> bool {
+        held(&self.failing).remove(&uuid)
     }
 
     /// Brings new events into the SQL store.
     pub(super) fn store(&self, events: &[Event]) {
-        self.sql.insert_events(events);
+        self.sql.insert_events(&held(&self.data), events);
     }
 
     /// Takes events out of the SQL store.

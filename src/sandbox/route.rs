@@ -71,18 +71,25 @@ fn of_project(
         return Err(nowhere());
     }
     enter(project, question, Place::Project(id, stream), stream)?;
-    let allowed = if stream == "query" { "POST" } else { "GET" };
+    let is_posted = match rest {
+        ["query", ..] => true,
+        ["persons", "batch_by_distinct_ids"] => !project.options.old_sql,
+        _ => false,
+    };
+    let allowed = if is_posted { "POST" } else { "GET" };
     if question.method != allowed {
         let detail = format!("Method \"{}\" not allowed.", question.method);
         return Err(Answer::problem(405, "invalid_request", "method_not_allowed", &detail));
     }
     match rest {
-        [] => Ok(Answer::value(&held(&project.data).project_details(project.options.now))),
+        [] => Ok(Answer::value(&held(&project.data).project_details(&project.options))),
         ["query"] | ["query", "HogQLQuery"] if project.options.sql => project.query(question),
         ["query", ..] => Err(nowhere()),
         ["events"] => project.view(question, list::events::list),
         ["events", id] => project.view(question, |view| list::events::retrieve(view, id)),
         ["persons"] => project.view(question, list::persons::list),
+        ["persons", "batch_by_distinct_ids"] => project.view(question, list::persons::by_ids),
+        ["ingestion_warnings"] => project.view(question, list::warnings::list),
         ["persons", id] => project.view(question, |view| list::persons::retrieve(view, id)),
         ["session_recordings"] => project.view(question, list::recordings::list),
         ["session_recordings", id] => project.view(question, |view| recording(view, id)),
@@ -98,6 +105,7 @@ fn is_stream(stream: &str) -> bool {
         "query",
         "events",
         "persons",
+        "ingestion_warnings",
         "cohorts",
         "feature_flags",
         "insights",

@@ -76,6 +76,9 @@ async fn read(request: Request) -> Question {
     let text = |name: HeaderName| {
         parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
     };
+    let headers = parts.headers.iter().filter_map(|(name, value)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    });
     let query = parts.uri.query().unwrap_or_default();
     Question {
         method: parts.method.to_string(),
@@ -83,6 +86,7 @@ async fn read(request: Request) -> Question {
         target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         parameters: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         host: text(header::HOST).unwrap_or_default(),
+        headers: headers.collect(),
         authorization: text(header::AUTHORIZATION),
         takes_gzip: text(header::ACCEPT_ENCODING).is_some_and(|text| text.contains("gzip")),
         size: body.len(),

@@ -69,3 +69,62 @@ fn is_of_four_digits(at: Timestamp) -> bool {
     let date = DateTime::from_timestamp_micros(at.micros());
     date.is_some_and(|date| (0..=9999).contains(&date.year()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-21T12:00:00Z";
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    fn stored(said: Said<'_>) -> Timestamp {
+        happened(said, at(NOW)).0
+    }
+
+    #[test]
+    fn a_time_is_stored_as_it_is_unless_the_request_says_when_it_was_sent() {
+        let own = Said { timestamp: Some("2026-11-21T10:00:00Z"), ..Said::default() };
+        let slow = Some(at("2026-11-21T11:00:00Z"));
+
+        assert_eq!(stored(own), at("2026-11-21T10:00:00Z"));
+        assert_eq!(stored(Said { sent_at: slow, ..own }), at("2026-11-21T11:00:00Z"));
+        assert_eq!(stored(Said { offset: Some(60_000), ..own }), at("2026-11-21T11:59:00Z"));
+        assert_eq!(stored(Said { sent_at: slow, ..Said::default() }), at(NOW));
+    }
+
+    #[test]
+    fn what_lies_too_far_ahead_is_now_and_what_no_year_holds_is_1970() {
+        let stored = |text| stored(Said { timestamp: Some(text), ..Said::default() });
+
+        assert_eq!(stored("2026-11-22T10:59:59Z"), at("2026-11-22T10:59:59Z"));
+        assert_eq!(stored("2026-11-22T11:00:01Z"), at(NOW));
+        assert_eq!(stored("-99999999999999"), Timestamp::from_micros(0));
+        assert_eq!(
+            happened(Said { timestamp: Some("soon"), ..Said::default() }, at(NOW)),
+            (at(NOW), true)
+        );
+    }
+
+    #[test]
+    fn a_time_is_read_in_many_forms() {
+        for text in [
+            "2026-11-21T10:00:00Z",
+            "2026-11-21T10:00:00.000+00:00",
+            "2026-11-21T13:00:00+03",
+            "2026-11-21T13:00:00+0300",
+            "2026-11-21 10:00:00",
+            "2026-11-21T10:00",
+            "Sat, 21 Nov 2026 10:00:00 GMT",
+            "Sat, 21 Nov 2026 13:00:00 +0300",
+            "1795255200",
+            "1795255200000",
+        ] {
+            assert_eq!(read(text), Some(at("2026-11-21T10:00:00Z")), "{text}");
+        }
+        assert_eq!(read("2026-11-21"), Some(at("2026-11-21T00:00:00Z")));
+        assert_eq!(read("tomorrow"), None);
+    }
+}

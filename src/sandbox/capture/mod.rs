@@ -8,18 +8,28 @@
 mod body;
 mod clock;
 mod request;
+mod v1;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 pub(super) use self::body::inflated;
 use super::answer::{Answer, Question};
+use super::data::intake::Arrival;
 use super::project::Project;
 use super::{LARGEST_BODY, PROJECT_TOKEN};
 use crate::cursor::Timestamp;
 
 /// The most bytes of JSON that one event may have.
 pub(super) const LARGEST_EVENT: usize = 1_000_000;
+
+const TOO_LARGE: &str = "maximum event size exceeded: message too large";
+
+const UNKNOWN_TOKEN: &str =
+    "The provided API key is invalid or has expired. Please check your API key and try again.";
+
+/// The path of the newer protocol.
+const V1: &str = "i/v1/analytics/events";
 
 /// The paths of the first protocol, without the slashes around them.
 const PATHS: [&str; 6] = ["batch", "i/v0/e", "e", "capture", "track", "engage"];
@@ -43,7 +53,8 @@ pub struct Captured {
 
 /// Whether a path belongs to capture.
 pub(super) fn is_place(path: &str) -> bool {
-    PATHS.contains(&path.trim_matches('/'))
+    let path = path.trim_matches('/');
+    PATHS.contains(&path) || path == V1
 }
 
 /// Answers what is sent to capture, or nothing where the path is not its own.
@@ -51,7 +62,9 @@ pub(super) fn answer(project: &Project, question: &Question) -> Option<Result<An
     match question.path.trim_matches('/') {
         "" => Some(Ok(Answer::plain(200, "capture"))),
         "_liveness" | "_readiness" => Some(Ok(Answer::plain(200, "ok"))),
+        "flags" => Some(flags(question)),
         path if PATHS.contains(&path) => Some(v0(project, question)),
+        V1 if !project.options.old_capture => Some(v1::answer(project, question)),
         _ => None,
     }
 }
@@ -60,7 +73,7 @@ pub(super) fn answer(project: &Project, question: &Question) -> Option<Result<An
 pub(super) fn failure(status: u16, text: &str) -> Answer {
     let own = match status {
         408 => "client stopped sending data",
-        413 => "maximum event size exceeded: message too large",
+        413 => TOO_LARGE,
         429 => "rate limited",
         500 => "internal server error: sink error",
         503 => "transient error, please retry",
@@ -75,21 +88,39 @@ fn v0(project: &Project, question: &Question) -> Result<Answer, Answer> {
         return Err(Answer::plain(413, "length limit exceeded"));
     }
     let text = body::text(question)?;
-    let sent = request::read(&text, question, project.now())?;
-    if sent.token == PROJECT_TOKEN {
-        let is_too_large = |one: &Captured| size(one) > LARGEST_EVENT;
+    let is_old = project.options.old_capture;
+    let (token, read) = request::read(&text, question, project.now())?;
+    let events: Vec<Arrival> = match is_old {
+        true => read.into_iter().flatten().collect(),
+        false => read.into_iter().collect::<Result<_, Answer>>()?,
+    };
+    if token == PROJECT_TOKEN {
+        let is_too_large = |one: &Arrival| size(&one.event) > LARGEST_EVENT;
         // Those before the one that is too large are on their way already.
-        let whole = sent.events.iter().position(is_too_large).unwrap_or(sent.events.len());
-        let is_cut = whole < sent.events.len();
-        project.take(sent.events.into_iter().take(whole).collect());
+        let whole = events.iter().position(is_too_large).unwrap_or(events.len());
+        let is_cut = whole < events.len();
+        let taken = whole.min(project.room());
+        project.take(events.into_iter().take(taken).collect());
         if is_cut {
-            return Err(failure(413, ""));
+            return Err(failure(if is_old { 400 } else { 413 }, TOO_LARGE));
         }
     }
     Ok(match question.is_on("beacon") {
         true => Answer::plain(204, ""),
+        false if is_old => Answer::value(&json!({ "status": 1 })),
         false => Answer::value(&json!({ "status": "Ok" })),
     })
+}
+
+/// Tells who asks for feature flags whether the token is the project's; there are none to tell.
+fn flags(question: &Question) -> Result<Answer, Answer> {
+    let asked: Value = serde_json::from_slice(&question.body).unwrap_or_default();
+    let token = ["api_key", "token", "$token"].iter().find_map(|name| asked[*name].as_str());
+    if token.map(str::trim) != Some(PROJECT_TOKEN) {
+        return Err(Answer::plain(401, UNKNOWN_TOKEN));
+    }
+    Ok(Answer::value(&json!({ "flags": {}, "errorsWhileComputingFlags": false,
+        "requestId": Uuid::now_v7().to_string() })))
 }
 
 /// The bytes of JSON that an event has.
@@ -109,7 +140,7 @@ mod tests {
 
     use super::*;
     use crate::sandbox::client::{Reply, capture, send, small, started};
-    use crate::sandbox::{Fault, FaultKind, base64};
+    use crate::sandbox::{Fault, FaultKind, Options, base64};
 
     /// A batch of these events under the project's token.
     fn batch(events: Value) -> String {
@@ -342,6 +373,34 @@ mod tests {
 
         assert_eq!(lost.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
         assert_eq!((again.status, sandbox.captured().len()), (200, 2));
+    }
+
+    #[tokio::test]
+    async fn a_server_of_django_drops_bad_events_without_a_word() {
+        let sandbox = started(Options { old_capture: true, ..small() }).await;
+        let events =
+            json!([{ "event": "", "distinct_id": "d" }, { "event": "e", "distinct_id": "d" }]);
+
+        let reply = capture(&sandbox, "/batch/", batch(events)).await;
+
+        assert_eq!(said(&reply), (200, r#"{"status":1}"#.to_owned()));
+        assert_eq!(names(&sandbox.captured()), ["e"]);
+    }
+
+    #[tokio::test]
+    async fn flags_tell_whether_a_token_is_known_and_store_nothing() {
+        let sandbox = started(small()).await;
+        let ask = async |token: &str| {
+            let body = json!({ "api_key": token, "distinct_id": "connection-check" });
+            capture(&sandbox, "/flags/?v=2", body.to_string()).await
+        };
+
+        assert_eq!(ask(PROJECT_TOKEN).await.status, 200);
+        assert_eq!(said(&ask("phc_of_nobody").await), (401, UNKNOWN_TOKEN.to_owned()));
+        assert_eq!((sandbox.captured().len(), sandbox.capture_requests()), (0, 0));
+        for path in ["/_liveness", "/_readiness"] {
+            assert_eq!(send(&sandbox, "GET", path, "", "").await.unwrap().status, 200);
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! The forms of a request of the first protocol, and what is wrong with it.
 //!
-//! A single event, an array, or a batch. The first thing wrong refuses all of it,
-//! in plain text, whatever else was right (posthog-api.md §8.2, §8.4).
+//! A single event, an array, or a batch. What does not parse refuses all of it,
+//! in plain text; of what is wrong with one event, the caller judges
+//! (posthog-api.md §8.2, §8.4).
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -10,6 +11,7 @@ use super::Captured;
 use super::clock::{self, Said};
 use crate::cursor::Timestamp;
 use crate::sandbox::answer::{Answer, Question};
+use crate::sandbox::data::intake::Arrival;
 
 /// The most characters of a distinct id that are kept.
 const LONGEST_ID: usize = 200;
@@ -17,17 +19,11 @@ const LONGEST_ID: usize = 200;
 /// The names that a token goes by.
 const TOKENS: [&str; 3] = ["token", "api_key", "$token"];
 
-/// A request that was let in.
-#[derive(Debug)]
-pub(super) struct Sent {
-    /// Whose events they are.
-    pub(super) token: String,
-    /// Its events, in their order.
-    pub(super) events: Vec<Captured>,
-}
+/// A token and the events under it, each with what refuses it.
+type Read = (String, Vec<Result<Arrival, Answer>>);
 
-/// Reads a request; what refuses it is the answer to it.
-pub(super) fn read(text: &str, question: &Question, now: Timestamp) -> Result<Sent, Answer> {
+/// Reads a request. What refuses all of it is the answer to it.
+pub(super) fn read(text: &str, question: &Question, now: Timestamp) -> Result<Read, Answer> {
     let body: Value = serde_json::from_str(text).map_err(|error| unparsed(&error.to_string()))?;
     let head = Head::of(&body, question);
     let raws = match body {
@@ -46,8 +42,7 @@ pub(super) fn read(text: &str, question: &Question, now: Timestamp) -> Result<Se
         return Err(refused("request holds no event"));
     }
     let token = token(&head, &raws)?;
-    let events = raws.into_iter().map(|raw| raw.checked(&head, now));
-    Ok(Sent { token, events: events.collect::<Result<_, Answer>>()? })
+    Ok((token, raws.into_iter().map(|raw| raw.checked(&head, now)).collect()))
 }
 
 fn refused(text: &str) -> Answer {
@@ -137,7 +132,7 @@ impl Raw {
     }
 
     /// The event, unless its content is refused.
-    fn checked(self, head: &Head, now: Timestamp) -> Result<Captured, Answer> {
+    fn checked(self, head: &Head, now: Timestamp) -> Result<Arrival, Answer> {
         if self.event.is_empty() {
             return Err(refused("event submitted with an empty event name"));
         }
@@ -156,15 +151,16 @@ impl Raw {
             offset: self.offset,
             sent_at: head.sent_at.filter(|_| !is_exact),
         };
-        let (timestamp, _) = clock::happened(said, now);
-        Ok(Captured {
+        let (timestamp, is_time_unread) = clock::happened(said, now);
+        let event = Captured {
             uuid: self.uuid.unwrap_or_else(Uuid::now_v7),
             event: self.event,
             distinct_id,
             timestamp,
             properties: self.properties,
             historical: head.historical,
-        })
+        };
+        Ok(Arrival { event, is_time_unread })
     }
 }
 

@@ -3,16 +3,21 @@
 //! An event keeps little: its properties are made from its number whenever they
 //! are asked for. The history holds what makes copying hard: runs of equal
 //! timestamps, copies not yet merged, ids that two events share, awkward values.
+//! One that was sent keeps its own distinct id and properties beside that.
 
+use std::borrow::Cow;
 use std::fmt::Write;
+use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use uuid::Uuid;
 
 use super::chance;
 use super::person;
 use crate::cursor::Timestamp;
 use crate::sandbox::time::{self, DAY, SECOND};
-use crate::sandbox::{Options, PROJECT_TOKEN};
+use crate::sandbox::{Captured, Options, PROJECT_TOKEN};
 
 const UUID: u64 = 1;
 const NAME: u64 = 2;
@@ -40,13 +45,34 @@ pub(in crate::sandbox) struct Event {
     /// Its id, which another event may share.
     pub(in crate::sandbox) uuid: u128,
     /// The event's name.
-    pub(in crate::sandbox) name: &'static str,
-    /// The number of its person.
+    pub(in crate::sandbox) name: Cow<'static, str>,
+    /// The number of its person, when it arrived.
     pub(in crate::sandbox) person: usize,
     /// When it happened, by the client's clock.
     pub(in crate::sandbox) at: Timestamp,
     /// When it arrived.
     pub(in crate::sandbox) created: Timestamp,
+    /// What cannot be made from its number.
+    pub(in crate::sandbox) sent: Option<Arc<Sent>>,
+}
+
+/// What an event has that somebody sent.
+#[derive(Debug)]
+pub(in crate::sandbox) struct Sent {
+    distinct_id: String,
+    properties: String,
+    historical: bool,
+}
+
+impl Sent {
+    /// That of an event, with these properties.
+    pub(super) fn new(event: &Captured, properties: &Map<String, Value>) -> Self {
+        Self {
+            distinct_id: event.distinct_id.clone(),
+            properties: json!(properties).to_string(),
+            historical: event.historical,
+        }
+    }
 }
 
 impl Event {
@@ -64,26 +90,57 @@ impl Event {
             serial,
             edition: 0,
             uuid: chance::uuid(seed, UUID, serial),
-            name: NAMES[usize::try_from(name).unwrap_or(0)].0,
+            name: Cow::Borrowed(NAMES[usize::try_from(name).unwrap_or(0)].0),
             person: usize::try_from(person).unwrap_or(0),
             at,
             created,
+            sent: None,
         }
     }
 
+    /// An event that was sent; whose it is, is seen later.
+    pub(super) fn sent(serial: u64, event: &Captured, sent: Arc<Sent>, created: Timestamp) -> Self {
+        Self {
+            serial,
+            edition: 0,
+            uuid: event.uuid.as_u128(),
+            name: Cow::Owned(event.event.clone()),
+            person: 0,
+            at: event.timestamp,
+            created,
+            sent: Some(sent),
+        }
+    }
+
+    /// An event that was sent, as it was let in.
+    pub(in crate::sandbox) fn captured(&self) -> Option<Captured> {
+        let sent = self.sent.as_ref()?;
+        Some(Captured {
+            uuid: Uuid::from_u128(self.uuid),
+            event: self.name.clone().into_owned(),
+            distinct_id: sent.distinct_id.clone(),
+            timestamp: self.at,
+            properties: serde_json::from_str(&sent.properties).unwrap_or_default(),
+            historical: sent.historical,
+        })
+    }
+
     /// What makes it one event, however many copies there are.
-    pub(super) fn identity(&self) -> (i64, u128, &'static str, usize) {
-        (self.at.micros().div_euclid(DAY), self.uuid, self.name, self.person)
+    pub(super) fn identity(&self) -> (i64, u128, &str, Cow<'_, str>) {
+        (self.at.micros().div_euclid(DAY), self.uuid, &self.name, self.distinct_id())
     }
 
     /// The distinct id it was sent under.
-    pub(in crate::sandbox) fn distinct_id(&self) -> String {
-        person::distinct_id(self.person, 0)
+    pub(in crate::sandbox) fn distinct_id(&self) -> Cow<'_, str> {
+        match &self.sent {
+            Some(sent) => Cow::Borrowed(&sent.distinct_id),
+            None => Cow::Owned(person::distinct_id(self.person, 0)),
+        }
     }
 
     /// The clicked elements, for the events that have any.
     pub(in crate::sandbox) fn elements_chain(&self) -> String {
-        if self.name != "$autocapture" {
+        if self.name != "$autocapture" || self.sent.is_some() {
             return String::new();
         }
         format!(
@@ -93,18 +150,21 @@ impl Event {
     }
 
     /// Its properties, about a kilobyte of JSON.
-    pub(in crate::sandbox) fn properties(&self, seed: u64) -> String {
-        properties(seed, self.serial, self.edition)
+    pub(in crate::sandbox) fn properties(&self, seed: u64) -> Cow<'_, str> {
+        match &self.sent {
+            Some(sent) => Cow::Borrowed(&sent.properties),
+            None => Cow::Owned(properties(seed, self.serial, self.edition)),
+        }
     }
 
-    /// The record a complete copy holds.
-    pub(super) fn truth(&self, seed: u64) -> Value {
+    /// The record a complete copy holds, of an event that is this person's now.
+    pub(super) fn truth(&self, seed: u64, person: usize) -> Value {
         let properties: Value = serde_json::from_str(&self.properties(seed)).unwrap_or_default();
         json!({
             "id": chance::uuid_text(self.uuid), "event": self.name,
             "distinct_id": self.distinct_id(), "timestamp": time::zulu(self.at),
             "properties": properties,
-            "person_id": chance::uuid_text(person::uuid(seed, self.person)),
+            "person_id": chance::uuid_text(person::uuid(seed, person)),
             "created_at": time::zulu(self.created), "elements_chain": self.elements_chain(),
         })
     }
@@ -190,7 +250,7 @@ fn companions(options: &Options, event: &Event) -> Option<Event> {
         serial if serial % 101 == 5 => {
             let other = NAMES.iter().find(|(name, _)| *name == event.name)?.1;
             let person = (event.person + 1) % options.persons.max(1);
-            Some(Event { name: other, person, ..event.clone() })
+            Some(Event { name: Cow::Borrowed(other), person, ..event.clone() })
         }
         _ => None,
     }

@@ -7,18 +7,21 @@
 pub(super) mod chance;
 mod definition;
 pub(super) mod event;
+pub(super) mod identity;
+pub(super) mod intake;
 pub(super) mod person;
 pub(super) mod recording;
 mod row;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
 use self::event::Event;
+use self::intake::{Group, Warning};
 use self::person::Person;
 use self::recording::Recording;
-use super::{Captured, Options, PROJECT, PROJECT_TOKEN, time};
+use super::{Options, PROJECT, PROJECT_TOKEN, time};
 use crate::cursor::Timestamp;
 
 /// Everything the project holds.
@@ -37,7 +40,18 @@ pub(super) struct Data {
     /// Soft-deleted records: no longer listed, still to be had by id.
     pub(super) deleted: BTreeMap<&'static str, Vec<Value>>,
     /// Every event that was let in, as often as it came.
-    pub(super) captured: Vec<Captured>,
+    pub(super) arrivals: Vec<Event>,
+    /// What was noticed about them.
+    pub(super) warnings: Vec<Warning>,
+    /// The groups they told of.
+    pub(super) groups: Vec<Group>,
+    group_types: Vec<String>,
+    /// Who has which distinct id, once an event has asked.
+    owners: Option<HashMap<String, usize>>,
+    /// Persons merged away, and into whom.
+    merged: HashMap<usize, usize>,
+    /// How many persons follow from the options.
+    made_persons: usize,
     /// The number of the next event.
     serial: u64,
 }
@@ -53,14 +67,20 @@ impl Data {
             recordings: recording::sessions(options),
             rows: row::all(seed, options.now, options.timezone_offset_minutes),
             deleted: BTreeMap::new(),
-            captured: Vec::new(),
+            arrivals: Vec::new(),
+            warnings: Vec::new(),
+            groups: Vec::new(),
+            group_types: Vec::new(),
+            owners: None,
+            merged: HashMap::new(),
+            made_persons: options.persons,
             serial: options.events as u64,
         }
     }
 
     /// Adds events that happened at one instant and arrived at another.
     pub(super) fn add_events(&mut self, n: usize, at: Timestamp, created: Timestamp) -> Vec<Event> {
-        let persons = self.persons.len();
+        let persons = self.made_persons;
         let first = self.serial;
         self.serial += n as u64;
         let new: Vec<Event> = (first..self.serial)
@@ -142,7 +162,10 @@ impl Data {
     /// The records that a complete copy of a stream holds.
     pub(super) fn truth(&self, stream: &str, now: Timestamp) -> Vec<Value> {
         match stream {
-            "events" => self.winners().map(|event| event.truth(self.seed)).collect(),
+            "events" => {
+                let winners = self.winners();
+                winners.map(|event| event.truth(self.seed, self.survivor(event.person))).collect()
+            }
             "persons" => {
                 let shown = self.persons.iter().filter(|person| person.is_shown());
                 shown.map(|person| person.record(self.seed)).collect()
@@ -168,14 +191,27 @@ impl Data {
             }
         }
         let mut winners: Vec<&Event> = best.into_values().collect();
-        winners.sort_by_key(|event| (event.at, event.uuid, event.name));
+        winners.sort_by(|one, other| {
+            let order = |event: &'_ Event| (event.at, event.uuid);
+            order(one).cmp(&order(other)).then_with(|| one.name.cmp(&other.name))
+        });
         winners.into_iter()
     }
 
+    /// Removes the copies of events that lose; returns them.
+    pub(super) fn merge_copies(&mut self) -> Vec<Event> {
+        let winners: HashSet<*const Event> = self.winners().map(std::ptr::from_ref).collect();
+        let wins = |event: &Event| winners.contains(&std::ptr::from_ref(event));
+        let wins: Vec<bool> = self.events.iter().map(wins).collect();
+        let mut wins = wins.into_iter();
+        let gone = self.events.extract_if(.., |_| !wins.next().unwrap_or(true)).collect();
+        gone
+    }
+
     /// What one project's page adds to its record in the list.
-    pub(super) fn project_details(&self, now: Timestamp) -> Value {
+    pub(super) fn project_details(&self, options: &Options) -> Value {
         let mut project = self.rows["projects"].first().cloned().unwrap_or_default();
-        let created = time::zulu(time::shift(now, -400 * time::DAY));
+        let created = time::zulu(time::shift(options.now, -400 * time::DAY));
         project["created_at"] = json!(created);
         project["updated_at"] = json!(created);
         project["product_description"] = json!(null);
@@ -186,6 +222,15 @@ impl Data {
         project["secret_api_token"] = json!("phs_sandbox_secret_token");
         project["secret_api_token_backup"] = json!(null);
         project["live_events_token"] = json!("sandbox.live.token");
+        if let Some(age) = options.drop_events_older_than {
+            let (days, seconds) = (age.as_secs() / 86_400, age.as_secs() % 86_400);
+            let clock = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+            let text = format!("{days} {:02}:{:02}:{:02}", clock.0, clock.1, clock.2);
+            project["drop_events_older_than"] = json!(text);
+        }
+        if options.without_persons {
+            project["person_processing_opt_out"] = json!(true);
+        }
         project
     }
 }

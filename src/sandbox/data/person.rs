@@ -3,9 +3,12 @@
 //! Some are ghosts: PostHog's list counts them and shows nothing, because they
 //! are gone from one of its two stores. SQL does not know them at all.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::chance;
+use super::identity::Own;
 use crate::cursor::Timestamp;
 use crate::sandbox::time::{self, SECOND};
 
@@ -29,6 +32,8 @@ pub(in crate::sandbox) struct Person {
     edition: u32,
     /// Gone from every store.
     pub(in crate::sandbox) is_deleted: bool,
+    /// What it is made of since events wrote it; before, all follows from its number.
+    own: Option<Box<Own>>,
 }
 
 /// So many persons.
@@ -37,7 +42,7 @@ pub(super) fn people(seed: u64, count: usize, now: Timestamp) -> Vec<Person> {
         // Three at a time share the instant they were created.
         let age = chance::below(SPAN, seed, AGE, number as u64 / 3);
         let created = time::shift(now, -i64::try_from(age).unwrap_or(0) * SECOND - 402_000);
-        Person { number, created, updated: created, edition: 0, is_deleted: false }
+        Person { number, created, updated: created, edition: 0, is_deleted: false, own: None }
     };
     (0..count).map(person).collect()
 }
@@ -57,6 +62,11 @@ pub(in crate::sandbox) fn distinct_id(number: usize, nth: usize) -> String {
     }
 }
 
+/// The address of a person that no event has written.
+fn made_email(number: usize) -> String {
+    format!("user{number}@example.com")
+}
+
 /// How many distinct ids a person has.
 fn distinct_id_count(number: usize) -> usize {
     match number {
@@ -67,9 +77,29 @@ fn distinct_id_count(number: usize) -> usize {
 }
 
 impl Person {
+    /// A person made by an event.
+    pub(super) fn new(number: usize, distinct_id: &str, created: Timestamp) -> Self {
+        let own = Own { distinct_ids: vec![distinct_id.to_owned()], ..Own::default() };
+        let own = Some(Box::new(own));
+        Self { number, created, updated: created, edition: 0, is_deleted: false, own }
+    }
+
+    /// What it is made of, from now on open to change.
+    pub(super) fn own(&mut self, seed: u64) -> &mut Own {
+        let made = || Own {
+            distinct_ids: self.distinct_ids(),
+            properties: self.properties(seed).as_object().cloned().unwrap_or_default(),
+            is_identified: self.is_identified(),
+        };
+        if self.own.is_none() {
+            self.own = Some(Box::new(made()));
+        }
+        self.own.get_or_insert_default()
+    }
+
     /// Counted by the list but not shown: its page comes back short.
     pub(in crate::sandbox) fn is_ghost(&self) -> bool {
-        self.number % 97 == 41
+        self.number % 97 == 41 && self.own.is_none()
     }
 
     /// Whether anybody sees it.
@@ -79,16 +109,24 @@ impl Person {
 
     /// Its distinct ids.
     pub(in crate::sandbox) fn distinct_ids(&self) -> Vec<String> {
-        (0..distinct_id_count(self.number)).map(|nth| distinct_id(self.number, nth)).collect()
+        match &self.own {
+            Some(own) => own.distinct_ids.clone(),
+            None => (0..distinct_id_count(self.number))
+                .map(|nth| distinct_id(self.number, nth))
+                .collect(),
+        }
     }
 
     /// Whether the person has logged in.
     pub(in crate::sandbox) fn is_identified(&self) -> bool {
-        !self.number.is_multiple_of(4)
+        self.own.as_ref().map_or(!self.number.is_multiple_of(4), |own| own.is_identified)
     }
 
     /// Its properties.
     pub(in crate::sandbox) fn properties(&self, seed: u64) -> Value {
+        if let Some(own) = &self.own {
+            return Value::Object(own.properties.clone());
+        }
         let number = self.number;
         let plan = match self.edition {
             0 => ["free", "team", "enterprise"][number % 3].to_owned(),
@@ -99,15 +137,30 @@ impl Person {
             _ => format!("User {number}"),
         };
         json!({
-            "email": self.email(), "name": name, "plan": plan, "seats": number % 100,
+            "email": made_email(number), "name": name, "plan": plan, "seats": number % 100,
             "score": chance::below(100_000, seed, SCORE, number as u64) as f64 / 1000.0,
             "$initial_os": "Mac OS X", "$creator_event_uuid": chance::uuid_text(uuid(seed, number)),
         })
     }
 
-    /// The address it is known by.
-    pub(in crate::sandbox) fn email(&self) -> String {
-        format!("user{}@example.com", self.number)
+    /// The address it is known by, where it is known by one.
+    pub(in crate::sandbox) fn email(&self) -> Option<Cow<'_, str>> {
+        match &self.own {
+            Some(own) => own.properties.get("email")?.as_str().map(Cow::Borrowed),
+            None => Some(Cow::Owned(made_email(self.number))),
+        }
+    }
+
+    /// What lists call it.
+    fn name(&self) -> String {
+        let own = self.own.as_deref().map(|own| &own.properties);
+        let told = |name: &str| own?.get(name)?.as_str().filter(|text| !text.is_empty());
+        let first = ["email", "name", "username"].into_iter().find_map(told);
+        match (own, first) {
+            (None, _) => made_email(self.number),
+            (_, Some(text)) => text.to_owned(),
+            _ => self.distinct_ids().into_iter().next().unwrap_or_default(),
+        }
     }
 
     /// Its record in the persons list.
@@ -115,7 +168,7 @@ impl Person {
         let id = chance::uuid_text(uuid(seed, self.number));
         json!({
             "type": "person", "id": id, "uuid": id, "created_at": time::zulu(self.created),
-            "last_seen_at": null, "is_identified": self.is_identified(), "name": self.email(),
+            "last_seen_at": null, "is_identified": self.is_identified(), "name": self.name(),
             "distinct_ids": self.distinct_ids(), "properties": self.properties(seed),
             "matched_recordings": [], "value_at_data_point": null,
         })
@@ -126,7 +179,7 @@ impl Person {
         let mut ids = self.distinct_ids();
         ids.truncate(10);
         json!({
-            "id": 1000 + self.number, "name": self.email(), "distinct_ids": ids,
+            "id": 1000 + self.number, "name": self.name(), "distinct_ids": ids,
             "properties": self.properties(seed), "created_at": time::zulu(self.created),
             "uuid": chance::uuid_text(uuid(seed, self.number)), "last_seen_at": null,
         })
@@ -135,7 +188,7 @@ impl Person {
     /// Its record inside of an event: what it is told by and no more.
     pub(in crate::sandbox) fn beside_event(&self) -> Value {
         json!({
-            "is_identified": self.is_identified(), "distinct_ids": [distinct_id(self.number, 0)],
+            "is_identified": self.is_identified(), "distinct_ids": &self.distinct_ids()[..1],
             "properties": { "email": self.email() },
         })
     }
@@ -143,6 +196,9 @@ impl Person {
     /// Changes a property.
     pub(super) fn touch(&mut self, now: Timestamp) {
         self.edition += 1;
+        if let Some(own) = &mut self.own {
+            own.properties.insert("plan".to_owned(), json!(format!("touched-{}", self.edition)));
+        }
         self.updated = now;
     }
 

@@ -148,8 +148,11 @@ fn body(view: &View<'_>, next: Option<&str>, page: &[&Event]) -> Answer {
 }
 
 fn record(view: &View<'_>, event: &Event, has_person: bool) -> String {
-    let known =
-        view.data.persons.get(event.person).filter(|person| has_person && person.is_shown());
+    let known = view
+        .data
+        .persons
+        .get(view.data.survivor(event.person))
+        .filter(|person| has_person && person.is_shown());
     let person: Option<Value> = known.map(|person| person.beside_event());
     event.listed(view.data.seed, person.as_ref())
 }

@@ -7,6 +7,7 @@ pub(super) mod events;
 pub(super) mod persons;
 pub(super) mod recordings;
 pub(super) mod rows;
+pub(super) mod warnings;
 
 use super::answer::Question;
 use super::data::Data;
@@ -28,4 +29,6 @@ pub(super) struct View<'a> {
     pub(super) event_cap: usize,
     /// Whether the server is one of 2023.
     pub(super) is_old: bool,
+    /// Whether personal keys may see ingestion warnings.
+    pub(super) has_open_warnings: bool,
 }

@@ -3,13 +3,18 @@
 //! Ghosts are counted into a page and then left out of it, so a short page is not
 //! the last one; `next` is there whenever a page was full before that.
 
-use serde_json::json;
+use std::collections::HashSet;
+
+use serde_json::{Map, Value, json};
 
 use super::View;
 use crate::sandbox::answer::Answer;
 use crate::sandbox::data::chance;
 use crate::sandbox::data::person::{self, Person};
 use crate::sandbox::time;
+
+/// The most distinct ids that are looked at at once; the rest is ignored without a word.
+const MOST_IDS: usize = 200;
 
 /// Answers the list.
 pub(in crate::sandbox) fn list(view: &View<'_>) -> Result<Answer, Answer> {
@@ -54,10 +59,26 @@ fn found<'a>(view: &View<'a>) -> Result<Vec<&'a Person>, Answer> {
     let id = question.parameter("distinct_id");
     let mut found: Vec<&Person> = view.data.persons.iter().filter(|one| !one.is_deleted).collect();
     found.retain(|one| updated_after.is_none_or(|after| one.updated > after));
-    found.retain(|one| email.is_none_or(|email| one.email() == email));
+    found.retain(|one| email.is_none_or(|email| one.email().as_deref() == Some(email)));
     found.retain(|one| id.is_none_or(|id| one.distinct_ids().iter().any(|own| own == id)));
     found.sort_by_key(|one| std::cmp::Reverse((one.created, one.number)));
     Ok(found)
+}
+
+/// Answers the persons of some distinct ids, by these ids. Of many only the first are looked at.
+pub(in crate::sandbox) fn by_ids(view: &View<'_>) -> Result<Answer, Answer> {
+    let unread = |error: &str| Answer::problem(400, "invalid_request", "parse_error", error);
+    let body: Value = serde_json::from_slice(&view.question.body)
+        .map_err(|error| unread(&format!("JSON parse error - {error}")))?;
+    let ids = body["distinct_ids"].as_array().ok_or_else(|| unread("distinct_ids is required"))?;
+    let asked: HashSet<&str> = ids.iter().take(MOST_IDS).filter_map(Value::as_str).collect();
+    let mut results = Map::new();
+    for person in view.data.persons.iter().filter(|one| one.is_shown()) {
+        for id in person.distinct_ids().iter().filter(|id| asked.contains(id.as_str())) {
+            results.insert(id.clone(), person.retrieved(view.data.seed));
+        }
+    }
+    Ok(Answer::value(&json!({ "results": results })))
 }
 
 /// Answers one person, by id.

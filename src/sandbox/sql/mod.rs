@@ -29,6 +29,7 @@ use self::translate::{Rules, Translation};
 use super::answer::{Answer, Question};
 use super::data::Data;
 use super::data::event::Event;
+use super::data::intake::Change;
 use super::{Limits, Options, held};
 use crate::cursor::Timestamp;
 
@@ -48,7 +49,6 @@ const TOO_SLOW: &str = "Query has hit the max execution time before completing. 
 /// The SQL store and its cache.
 #[derive(Debug)]
 pub(super) struct Sql {
-    seed: u64,
     store: Mutex<Connection>,
     cache: Mutex<HashMap<String, Vec<u8>>>,
     running: AtomicUsize,
@@ -79,17 +79,17 @@ impl Sql {
     /// A store of what the project holds.
     pub(super) fn new(options: &Options, data: &Data) -> rusqlite::Result<Self> {
         let store = if options.sql { table::open(data)? } else { Connection::open_in_memory()? };
-        Ok(Self {
-            seed: data.seed,
-            store: Mutex::new(store),
-            cache: Mutex::default(),
-            running: AtomicUsize::new(0),
-        })
+        Ok(Self { store: Mutex::new(store), cache: Mutex::default(), running: AtomicUsize::new(0) })
     }
 
     /// Adds events.
-    pub(super) fn insert_events(&self, events: &[Event]) {
-        told(table::insert_events(&held(&self.store), self.seed, events));
+    pub(super) fn insert_events(&self, data: &Data, events: &[Event]) {
+        told(table::insert_events(&held(&self.store), data, events));
+    }
+
+    /// Follows what events have changed.
+    pub(super) fn change(&self, data: &Data, change: &Change) {
+        told(table::change(&held(&self.store), data, change));
     }
 
     /// Removes copies of events.

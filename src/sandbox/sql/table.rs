@@ -9,13 +9,15 @@ use super::library;
 use super::translate::{Rules, Type};
 use crate::sandbox::PROJECT;
 use crate::sandbox::data::event::Event;
+use crate::sandbox::data::intake::Change;
+use crate::sandbox::data::person::Person;
 use crate::sandbox::data::{Data, chance, person};
 use crate::sandbox::time;
 
 const SCHEMA: &str = "
     CREATE TABLE events (
         uuid TEXT, event TEXT, distinct_id TEXT, timestamp TEXT, created_at TEXT,
-        elements_chain TEXT, person_id TEXT, serial INTEGER, edition INTEGER);
+        elements_chain TEXT, person_id TEXT, serial INTEGER, edition INTEGER, properties TEXT);
     CREATE TABLE persons (id TEXT PRIMARY KEY, created_at TEXT, properties TEXT, is_identified INTEGER)
         WITHOUT ROWID;
     CREATE TABLE person_distinct_ids (person_id TEXT, distinct_id TEXT, PRIMARY KEY (person_id, distinct_id))
@@ -29,6 +31,15 @@ const INDEXES: &str = "
     CREATE INDEX by_arrival ON events (created_at);
 ";
 
+/// Made when the first event is sent: what is looked for then has no other index.
+const SENT_INDEXES: &str = "
+    CREATE INDEX IF NOT EXISTS by_id ON events (uuid);
+    CREATE INDEX IF NOT EXISTS by_person ON events (person_id);
+";
+
+/// The properties of an event, whether they were sent or are made.
+const PROPERTIES: &str = "coalesce(t.properties, hog_properties(t.serial, t.edition))";
+
 /// A column: name, SQL, type.
 type Column = (String, String, Type);
 
@@ -41,7 +52,7 @@ pub(super) fn columns(table: &str, rules: Rules) -> Option<Vec<Column>> {
         "events" => vec![
             plain("uuid", Type::Uuid),
             plain("event", Type::Text),
-            ("properties".to_owned(), "hog_properties(t.serial, t.edition)".to_owned(), Type::Text),
+            ("properties".to_owned(), PROPERTIES.to_owned(), Type::Text),
             plain("timestamp", time),
             plain("distinct_id", Type::Text),
             plain("elements_chain", Type::Text),
@@ -68,17 +79,17 @@ pub(super) fn open(data: &Data) -> Result<Connection> {
     let connection = Connection::open_in_memory()?;
     connection.execute_batch(SCHEMA)?;
     library::load(&connection, data.seed)?;
-    insert_events(&connection, data.seed, &data.events)?;
+    insert_events(&connection, data, &data.events)?;
     replace_persons(&connection, data)?;
     connection.execute_batch(INDEXES)?;
     Ok(connection)
 }
 
 /// Adds events.
-pub(super) fn insert_events(connection: &Connection, seed: u64, events: &[Event]) -> Result<()> {
+pub(super) fn insert_events(connection: &Connection, data: &Data, events: &[Event]) -> Result<()> {
     let transaction = connection.unchecked_transaction()?;
     let mut insert = transaction
-        .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+        .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
     for event in events {
         insert.execute(params![
             chance::uuid_text(event.uuid),
@@ -87,9 +98,10 @@ pub(super) fn insert_events(connection: &Connection, seed: u64, events: &[Event]
             time::stored(event.at),
             time::stored(event.created),
             event.elements_chain(),
-            chance::uuid_text(person::uuid(seed, event.person)),
+            chance::uuid_text(person::uuid(data.seed, data.survivor(event.person))),
             i64::try_from(event.serial).unwrap_or(i64::MAX),
             event.edition,
+            event.sent.as_ref().map(|_| event.properties(data.seed)),
         ])?;
     }
     drop(insert);
@@ -120,20 +132,48 @@ pub(super) fn replace_persons(connection: &Connection, data: &Data) -> Result<()
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch("DELETE FROM persons; DELETE FROM person_distinct_ids;")?;
     for person in data.persons.iter().filter(|person| person.is_shown()) {
-        let id = chance::uuid_text(person::uuid(data.seed, person.number));
-        transaction.prepare_cached("INSERT INTO persons VALUES (?1, ?2, ?3, ?4)")?.execute(
-            params![
-                id,
-                time::stored(person.created),
-                person.properties(data.seed).to_string(),
-                person.is_identified(),
-            ],
-        )?;
-        let mut insert =
-            transaction.prepare_cached("INSERT INTO person_distinct_ids VALUES (?1, ?2)")?;
-        for distinct_id in person.distinct_ids() {
-            insert.execute(params![id, distinct_id])?;
+        insert_person(&transaction, data.seed, person)?;
+    }
+    transaction.commit()
+}
+
+/// Follows what events have changed.
+pub(super) fn change(connection: &Connection, data: &Data, change: &Change) -> Result<()> {
+    connection.execute_batch(SENT_INDEXES)?;
+    insert_events(connection, data, &change.events)?;
+    let transaction = connection.unchecked_transaction()?;
+    let id = |number: usize| chance::uuid_text(person::uuid(data.seed, number));
+    for (from, to) in &change.moved {
+        transaction
+            .prepare_cached("UPDATE events SET person_id = ?2 WHERE person_id = ?1")?
+            .execute(params![id(*from), id(data.survivor(*to))])?;
+    }
+    for number in &change.persons {
+        for table in ["persons WHERE id", "person_distinct_ids WHERE person_id"] {
+            let delete = format!("DELETE FROM {table} = ?1");
+            transaction.prepare_cached(&delete)?.execute(params![id(*number)])?;
+        }
+        let person = &data.persons[*number];
+        if person.is_shown() {
+            insert_person(&transaction, data.seed, person)?;
         }
     }
     transaction.commit()
+}
+
+/// Adds a person and its ids.
+fn insert_person(connection: &Connection, seed: u64, person: &Person) -> Result<()> {
+    let id = chance::uuid_text(person::uuid(seed, person.number));
+    connection.prepare_cached("INSERT INTO persons VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        id,
+        time::stored(person.created),
+        person.properties(seed).to_string(),
+        person.is_identified(),
+    ])?;
+    let mut insert =
+        connection.prepare_cached("INSERT INTO person_distinct_ids VALUES (?1, ?2)")?;
+    for distinct_id in person.distinct_ids() {
+        insert.execute(params![id, distinct_id])?;
+    }
+    Ok(())
 }
