@@ -64,9 +64,9 @@ impl Write for Packed {
 
 /// A file's text.
 pub(crate) fn unpack(
-    file: impl Read + 'static,
+    file: impl Read + Send + 'static,
     compression: Compression,
-) -> io::Result<Box<dyn BufRead>> {
+) -> io::Result<Box<dyn BufRead + Send>> {
     let file = BufReader::with_capacity(BUFFER, file);
     Ok(match compression {
         Compression::None => Box::new(file),
@@ -79,7 +79,9 @@ pub(crate) fn unpack(
 }
 
 /// The text of what may be packed: its first bytes tell how.
-pub(crate) fn unpack_any(mut packed: impl Read + 'static) -> io::Result<Box<dyn BufRead>> {
+pub(crate) fn unpack_any(
+    mut packed: impl Read + Send + 'static,
+) -> io::Result<Box<dyn BufRead + Send>> {
     let mut head = Vec::new();
     packed.by_ref().take(4).read_to_end(&mut head)?;
     let compression = match head.as_slice() {

@@ -73,7 +73,7 @@ pub enum FaultKind {
 
 impl Fault {
     /// A fault on every request whose `METHOD path?query` contains `matching`;
-    /// the body stands behind it, after a line break.
+    /// the body stands behind it, after a line break, that of capture decompressed.
     pub fn on(matching: impl Into<String>, kind: FaultKind) -> Self {
         Self { matching: matching.into(), when: When::Always, kind, headers: Vec::new() }
     }
@@ -111,25 +111,22 @@ impl Fault {
         &self.kind
     }
 
-    /// The answer that is given without asking anything, if that is this fault's way; capture
-    /// has words of its own.
-    pub(super) fn instead(&self, is_capture: bool) -> Option<Answer> {
+    /// The answer that is given without asking anything, if that is this fault's way; some
+    /// paths have words of their own.
+    pub(super) fn instead(&self, path: &str) -> Option<Answer> {
         let answer = match &self.kind {
-            FaultKind::Status(status, body) if is_capture => capture::failure(*status, body),
-            FaultKind::Throttled(wait) if is_capture => {
-                let answer = capture::failure(429, "");
-                match wait {
-                    Some(seconds) => answer.with("Retry-After", seconds.to_string()),
-                    None => answer,
-                }
-            }
-            FaultKind::Status(status, body) if body.is_empty() => {
-                Answer { status: *status, ..Answer::server_error() }
-            }
-            FaultKind::Status(status, body) => Answer::new(*status, body.as_str()),
+            FaultKind::Status(status, body) => capture::failure(path, *status, body)
+                .unwrap_or_else(|| match body.is_empty() {
+                    true => Answer { status: *status, ..Answer::server_error() },
+                    false => Answer::new(*status, body.as_str()),
+                }),
             FaultKind::HtmlStatus(status) => Answer::html(*status),
             FaultKind::Redirect(to) => Answer::new(302, "").with("Location", to),
-            FaultKind::Throttled(wait) => Answer::throttled(*wait),
+            FaultKind::Throttled(wait) => match (capture::failure(path, 429, ""), wait) {
+                (None, _) => Answer::throttled(*wait),
+                (Some(answer), None) => answer,
+                (Some(answer), Some(wait)) => answer.with("Retry-After", wait.to_string()),
+            },
             _ => return None,
         };
         Some(self.headers.iter().fold(answer, |answer, (name, value)| answer.with(name, value)))

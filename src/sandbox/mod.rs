@@ -2,13 +2,13 @@
 //!
 //! [`Sandbox::start`] serves a made-up project on a local port, the way PostHog
 //! would: with its rights, its ways of paging, its SQL, its limits, and all that
-//! loses rows there (posthog-api.md §6, §7, §10). What it holds follows from
-//! [`Options`] alone, and [`Sandbox::truth`] tells it exactly, so a copy can be
+//! loses rows there (posthog-api.md §6 to §10). What it holds follows from
+//! [`Options`] and from the events that were sent to it, and [`Sandbox::truth`] tells it exactly, so a copy can be
 //! compared with it. Tests change the project and break its answers from inside
 //! the process; over HTTP nothing of that can be reached.
 //!
 //! `server`, `route`, `answer` and `wire` speak HTTP; `key`, `throttle` and `fault`
-//! say no; `list` and `sql` show what `data` holds. Nothing here knows how hogline
+//! say no; `list` and `sql` show what `data` holds, `capture` lets events into it. Nothing here knows how hogline
 //! asks.
 
 mod answer;
@@ -123,6 +123,8 @@ pub struct Options {
     pub old_sql: bool,
     /// Which rate limits are kept.
     pub limits: Limits,
+    /// How long it takes until an event that capture has answered is to be seen.
+    pub ingestion_delay: Duration,
     /// The project's setting of that name: events older than this when they arrive are dropped
     /// without a word to the sender. Nothing and zero mean off.
     pub drop_events_older_than: Option<Duration>,
@@ -155,6 +157,7 @@ impl Default for Options {
             sql_read_limit: 0,
             old_sql: false,
             limits: Limits::Off,
+            ingestion_delay: Duration::ZERO,
             drop_events_older_than: None,
             without_persons: false,
             open_warnings: false,
@@ -174,7 +177,7 @@ pub struct Asked {
     pub path_and_query: String,
     /// The status it was answered with.
     pub status: u16,
-    /// What was posted, decompressed.
+    /// What was posted; to capture, decompressed.
     pub body: String,
     /// When it came.
     pub at: Instant,
@@ -221,12 +224,12 @@ impl Sandbox {
     /// What a complete copy of a stream holds. Of an event it is the copy that wins; a property
     /// definition has its `type` and `group_type_index`, a recording is the whole session.
     pub fn truth(&self, stream: &str) -> Vec<Value> {
-        held(&self.project.data).truth(stream, self.now())
+        self.project.data().truth(stream, self.now())
     }
 
     /// Adds events that arrive `now` and happened `late_by` earlier, all at one instant; returns their ids.
     pub fn add_events(&self, n: usize, late_by: Duration, now: Timestamp) -> Vec<String> {
-        let added = held(&self.project.data).add_events(n, now.minus(late_by), now);
+        let added = self.project.data().add_events(n, now.minus(late_by), now);
         self.project.store(&added);
         added.iter().map(|event| chance::uuid_text(event.uuid)).collect()
     }
@@ -236,24 +239,24 @@ impl Sandbox {
     pub fn touch(&self, stream: &str, n: usize) {
         let now = self.now();
         if stream == "events" {
-            let copies = held(&self.project.data).resend_events(n, now);
+            let copies = self.project.data().resend_events(n, now);
             self.project.store(&copies);
         } else {
-            held(&self.project.data).touch(stream, n, now);
+            self.project.data().touch(stream, n, now);
             self.project.persons_changed(stream);
         }
     }
 
     /// Deletes the last records of a stream (of events the newest copies).
     pub fn delete(&self, stream: &str, n: usize) {
-        let gone = held(&self.project.data).delete(stream, n);
+        let gone = self.project.data().delete(stream, n);
         self.project.forget(&gone);
         self.project.persons_changed(stream);
     }
 
     /// Every event that was let in, as often as it came, in that order.
     pub fn captured(&self) -> Vec<Captured> {
-        held(&self.project.data).arrivals.iter().filter_map(Event::captured).collect()
+        self.project.data().arrivals.iter().filter_map(Event::captured).collect()
     }
 
     /// Lets the newer protocol answer `retry` for these events when they come next.
@@ -264,18 +267,18 @@ impl Sandbox {
     /// Lets the store merge the copies of events, as it does in its own time: what was sent
     /// again unchanged is there once.
     pub fn merge_copies(&self) {
-        let gone = held(&self.project.data).merge_copies();
+        let gone = self.project.data().merge_copies();
         self.project.forget(&gone);
     }
 
     /// What was noticed about them and told to no sender, in that order.
     pub fn warnings(&self) -> Vec<Warning> {
-        held(&self.project.data).warnings.clone()
+        self.project.data().warnings.clone()
     }
 
     /// The groups that events told of, by when they were first told.
     pub fn groups(&self) -> Vec<Group> {
-        held(&self.project.data).groups.clone()
+        self.project.data().groups.clone()
     }
 
     /// How many requests came to the capture endpoints, whatever they were answered.

@@ -5,8 +5,8 @@
 //! persons; whoever changes the data changes it too.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -29,7 +29,7 @@ pub(super) struct Project {
     /// What is played.
     pub(super) options: Options,
     /// What there is.
-    pub(super) data: Mutex<Data>,
+    data: Mutex<Data>,
     /// The faults in force.
     pub(super) faults: Mutex<Faults>,
     /// The requests so far.
@@ -81,7 +81,7 @@ impl Project {
     where
         F: FnOnce(&View<'_>) -> Result<Answer, Answer>,
     {
-        let data = held(&self.data);
+        let data = self.data();
         look(&View {
             data: &data,
             question,
@@ -96,23 +96,34 @@ impl Project {
 
     /// Answers an SQL query.
     pub(super) fn query(&self, question: &Question) -> Result<Answer, Answer> {
+        // What is due is in the store before it is asked.
+        drop(self.data());
         self.sql.answer(question, &self.options, self.now())
     }
 
     /// Takes in events that capture has let in.
     pub(super) fn take(&self, arrivals: Vec<Arrival>) {
-        // Held to the end: the SQL store follows in the order of the changes.
+        self.data().take(arrivals, self.now());
+        // What need not wait is done at once.
+        drop(self.data());
+    }
+
+    /// What there is, once what has become of events by now is in it.
+    pub(super) fn data(&self) -> MutexGuard<'_, Data> {
         let mut data = held(&self.data);
-        let change = data.take(arrivals, &self.options, self.now());
-        if self.options.sql {
+        // Both under one lock: the SQL store follows in the order of the changes.
+        if let Some(change) = data.ingest(&self.options, self.now())
+            && self.options.sql
+        {
             self.sql.change(&data, &change);
         }
+        data
     }
 
     /// How many events more are within the plan.
     pub(super) fn room(&self) -> usize {
         let quota = self.options.event_quota.unwrap_or(usize::MAX);
-        quota.saturating_sub(held(&self.data).arrivals.len())
+        quota.saturating_sub(self.data().arrivals.len())
     }
 
     /// Whether an event is not to be persisted, this one time.
@@ -122,7 +133,7 @@ impl Project {
 
     /// Brings new events into the SQL store.
     pub(super) fn store(&self, events: &[Event]) {
-        self.sql.insert_events(&held(&self.data), events);
+        self.sql.insert_events(&self.data(), events);
     }
 
     /// Takes events out of the SQL store.
@@ -133,7 +144,7 @@ impl Project {
     /// Shows the SQL store the persons anew, if that is what changed.
     pub(super) fn persons_changed(&self, stream: &str) {
         if stream == "persons" {
-            self.sql.replace_persons(&held(&self.data));
+            self.sql.replace_persons(&self.data());
         }
     }
 }

@@ -82,7 +82,7 @@ fn of_project(
         return Err(Answer::problem(405, "invalid_request", "method_not_allowed", &detail));
     }
     match rest {
-        [] => Ok(Answer::value(&held(&project.data).project_details(&project.options))),
+        [] => Ok(Answer::value(&project.data().project_details(&project.options))),
         ["query"] | ["query", "HogQLQuery"] if project.options.sql => project.query(question),
         ["query", ..] => Err(nowhere()),
         ["events"] => project.view(question, list::events::list),

@@ -49,8 +49,7 @@ async fn respond(
         tokio::time::sleep(*pause).await;
     }
     let answered = tokio::task::spawn_blocking(move || {
-        let instead =
-            fault.as_ref().and_then(|fault| fault.instead(capture::is_place(&question.path)));
+        let instead = fault.as_ref().and_then(|fault| fault.instead(&question.path));
         let answer = instead.unwrap_or_else(|| {
             let answer = route::answer(&project, &question).unwrap_or_else(|refusal| refusal);
             match &fault {

@@ -9,7 +9,7 @@
 //! refused, since PostHog would lose it in silence. Whether the event keeps the rules is not
 //! judged here.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use serde_json::{Map, Value};
 
@@ -37,9 +37,12 @@ const KEYS: [&str; 8] = [
 /// What libraries write beside an event, and a batch says once for all: whose it is, what it is.
 const PASSED_OVER: [&str; 3] = ["api_key", "token", "type"];
 
+/// A line, or why it was not read, and what is known of it.
+pub type Line<'a> = Result<&'a [u8], (Rejection, &'a [u8])>;
+
 /// The lines of a text.
 pub struct Lines {
-    input: Box<dyn BufRead>,
+    input: BufReader<Box<dyn BufRead + Send>>,
     number: i64,
     line: Vec<u8>,
 }
@@ -50,8 +53,8 @@ impl Lines {
     /// # Errors
     ///
     /// Nothing can be read of it.
-    pub fn of(input: impl Read + 'static) -> io::Result<Self> {
-        Ok(Self { input: unpack_any(input)?, number: 0, line: Vec::new() })
+    pub fn of(input: impl Read + Send + 'static) -> io::Result<Self> {
+        Ok(Self { input: BufReader::new(unpack_any(input)?), number: 0, line: Vec::new() })
     }
 
     /// The number of the line read last, from 1.
@@ -59,12 +62,18 @@ impl Lines {
         self.number
     }
 
-    /// The next line that is not blank, without its end; nothing after the last.
+    /// Whether the next line may have to be waited for: nothing of it is here yet.
+    pub fn may_wait(&self) -> bool {
+        self.input.buffer().is_empty()
+    }
+
+    /// The next line that is not blank, without its end, and its number; nothing after the last.
+    /// One that is too long is skipped, and nothing of it known.
     ///
     /// # Errors
     ///
     /// What is below breaks off, or is packed wrongly.
-    pub fn next(&mut self) -> io::Result<Option<Result<&[u8], Rejection>>> {
+    pub fn next(&mut self) -> io::Result<Option<(i64, Line<'_>)>> {
         loop {
             self.line.clear();
             let most = LONGEST as u64 + 1;
@@ -78,7 +87,8 @@ impl Lines {
                 self.input.skip_until(b'\n')?;
                 self.line.clear();
                 let reason = format!("the line has more than {LONGEST} bytes");
-                return Ok(Some(Err(Rejection::new(Code::LineTooLong, reason))));
+                let rejection = Rejection::new(Code::LineTooLong, reason);
+                return Ok(Some((self.number, Err((rejection, b"".as_slice())))));
             }
             if self.number == 1 && self.line.starts_with(b"\xef\xbb\xbf") {
                 self.line.drain(..3);
@@ -87,7 +97,7 @@ impl Lines {
                 break;
             }
         }
-        Ok(Some(Ok(self.line.trim_ascii())))
+        Ok(Some((self.number, Ok(self.line.trim_ascii()))))
     }
 }
 
@@ -219,10 +229,9 @@ mod tests {
     fn lines(bytes: Vec<u8>) -> Vec<(i64, Result<String, Code>)> {
         let mut lines = Lines::of(Cursor::new(bytes)).unwrap();
         let mut all = Vec::new();
-        while let Some(line) = lines.next().unwrap() {
+        while let Some((number, line)) = lines.next().unwrap() {
             let line = line.map(|line| String::from_utf8(line.to_vec()).unwrap());
-            let line = line.map_err(|rejection| rejection.code);
-            all.push((lines.number(), line));
+            all.push((number, line.map_err(|(rejection, _)| rejection.code)));
         }
         all
     }

@@ -35,14 +35,14 @@ pub(super) fn text(question: &Question) -> Result<String, Answer> {
         return Err(undecoded("invalid gzip data"));
     }
     let body = std::str::from_utf8(&question.body).map_err(|_| undecoded("invalid UTF-8"))?;
-    let form = form_urlencoded::parse(body.as_bytes()).find(|(name, _)| name == "data");
-    let data = match (question.parameter("data"), form) {
-        (Some(data), _) if body.is_empty() => data.to_owned(),
-        (_, Some((_, data))) if body.starts_with("data=") => data.into_owned(),
-        _ if body.trim().is_empty() => {
-            return Err(Answer::plain(400, "request missing data payload"));
-        }
-        _ => return Ok(body.to_owned()),
+    let data = if body.trim().is_empty() {
+        let missing = || Answer::plain(400, "request missing data payload");
+        question.parameter("data").ok_or_else(missing)?.to_owned()
+    } else if body.starts_with("data=") {
+        let (_, data) = form_urlencoded::parse(body.as_bytes()).next().unwrap_or_default();
+        data.into_owned()
+    } else {
+        return Ok(body.to_owned());
     };
     if data.trim_start().starts_with(['{', '[']) {
         return Ok(data);

@@ -1,6 +1,6 @@
 //! When an event happened, as capture understands what it says (posthog-api.md §8.5).
 
-use chrono::{DateTime, NaiveDateTime};
+use chrono::{DateTime, Datelike, NaiveDateTime};
 
 use crate::cursor::Timestamp;
 use crate::sandbox::time::{self, HOUR, SECOND};
@@ -63,11 +63,10 @@ fn unix(text: &str) -> Option<Timestamp> {
     Some(micros((seconds * SECOND as f64) as i64))
 }
 
-/// Whether the year is one of 0 to 9999.
+/// Whether the year is one that four digits write; 0 is left out, which nothing here can write.
 fn is_of_four_digits(at: Timestamp) -> bool {
-    use chrono::Datelike;
     let date = DateTime::from_timestamp_micros(at.micros());
-    date.is_some_and(|date| (0..=9999).contains(&date.year()))
+    date.is_some_and(|date| (1..=9999).contains(&date.year()))
 }
 
 #[cfg(test)]

@@ -69,17 +69,24 @@ pub(super) fn answer(project: &Project, question: &Question) -> Option<Result<An
     }
 }
 
-/// A failure in capture's own words, unless others are given.
-pub(super) fn failure(status: u16, text: &str) -> Answer {
-    let own = match status {
-        408 => "client stopped sending data",
-        413 => TOO_LARGE,
-        429 => "rate limited",
-        500 => "internal server error: sink error",
-        503 => "transient error, please retry",
-        _ => "",
+/// A failure as a path of capture tells it, unless it is told something else; nothing where
+/// the path is not its own.
+pub(super) fn failure(path: &str, status: u16, text: &str) -> Option<Answer> {
+    let (own, tag) = match status {
+        408 => ("client stopped sending data", "request_timeout"),
+        413 => (TOO_LARGE, "payload_too_large"),
+        429 => ("rate limited", "rate_limited"),
+        500 => ("internal server error: sink error", "internal_error"),
+        503 => ("transient error, please retry", "service_unavailable"),
+        504 => ("gateway timeout", "gateway_timeout"),
+        _ => ("", ""),
     };
-    Answer::plain(status, if text.is_empty() { own } else { text })
+    let text = if text.is_empty() { own } else { text };
+    match path.trim_matches('/') {
+        V1 => Some(v1::problem(status, tag, text)),
+        path if PATHS.contains(&path) => Some(Answer::plain(status, text)),
+        _ => None,
+    }
 }
 
 /// Takes events as most libraries send them: all of a request, or nothing.
@@ -102,7 +109,7 @@ fn v0(project: &Project, question: &Question) -> Result<Answer, Answer> {
         let taken = whole.min(project.room());
         project.take(events.into_iter().take(taken).collect());
         if is_cut {
-            return Err(failure(if is_old { 400 } else { 413 }, TOO_LARGE));
+            return Err(Answer::plain(if is_old { 400 } else { 413 }, TOO_LARGE));
         }
     }
     Ok(match question.is_on("beacon") {
@@ -125,7 +132,7 @@ fn flags(question: &Question) -> Result<Answer, Answer> {
 
 /// The bytes of JSON that an event has.
 fn size(one: &Captured) -> usize {
-    let properties = Value::Object(one.properties.clone()).to_string();
+    let properties = serde_json::to_string(&one.properties).unwrap_or_default();
     properties.len() + one.event.len() + one.distinct_id.len()
 }
 
@@ -139,7 +146,7 @@ mod tests {
     use url::form_urlencoded;
 
     use super::*;
-    use crate::sandbox::client::{Reply, capture, send, small, started};
+    use crate::sandbox::client::{Reply, capture, list, send, small, started};
     use crate::sandbox::{Fault, FaultKind, Options, base64};
 
     /// A batch of these events under the project's token.
@@ -398,6 +405,7 @@ mod tests {
         assert_eq!(ask(PROJECT_TOKEN).await.status, 200);
         assert_eq!(said(&ask("phc_of_nobody").await), (401, UNKNOWN_TOKEN.to_owned()));
         assert_eq!((sandbox.captured().len(), sandbox.capture_requests()), (0, 0));
+        assert_eq!(list(&sandbox, "").await["api_token"], PROJECT_TOKEN, "a personal key is told");
         for path in ["/_liveness", "/_readiness"] {
             assert_eq!(send(&sandbox, "GET", path, "", "").await.unwrap().status, 200);
         }

@@ -69,7 +69,8 @@ impl Sent {
     pub(super) fn new(event: &Captured, properties: &Map<String, Value>) -> Self {
         Self {
             distinct_id: event.distinct_id.clone(),
-            properties: json!(properties).to_string(),
+            // Writing to memory does not fail.
+            properties: serde_json::to_string(properties).unwrap_or_default(),
             historical: event.historical,
         }
     }

@@ -3,6 +3,8 @@
 //! A distinct id belongs to one person at most. An event without a person still
 //! has the number of one who is nobody yet; who becomes somebody later keeps it.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::Data;
@@ -109,7 +111,7 @@ impl Data {
     }
 
     /// Who has which id; made when it is first asked for.
-    fn owners(&mut self) -> &mut std::collections::HashMap<String, usize> {
+    fn owners(&mut self) -> &mut HashMap<String, usize> {
         self.owners.get_or_insert_with(|| {
             let ids = |person: &Person| {
                 let number = person.number;
@@ -229,6 +231,9 @@ pub(in crate::sandbox) struct Own {
 impl Own {
     /// Changes properties as an event says; whether anything changed.
     fn change(&mut self, event: &Map<String, Value>) -> bool {
+        if !["$set", "$set_once", "$unset"].iter().any(|name| event.contains_key(*name)) {
+            return false;
+        }
         let before = self.properties.clone();
         if let Some(Value::Object(once)) = event.get("$set_once") {
             for (name, value) in once {
@@ -258,8 +263,8 @@ impl Own {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::client::{capture, list, post, small, sql, started};
-    use crate::sandbox::{PROJECT_TOKEN, Sandbox};
+    use crate::sandbox::client::{self, capture, list, post, small, sql, started};
+    use crate::sandbox::{KEY, KEY_WITHOUT_PERSONS, Options, PROJECT, PROJECT_TOKEN, Sandbox};
 
     /// Sends events, each a name, a distinct id and properties.
     async fn send(sandbox: &Sandbox, events: &[(&str, &str, Value)]) {
@@ -437,5 +442,22 @@ mod tests {
         assert_eq!(results["ada"]["properties"]["email"], "Ada@Example.com");
         assert_eq!(results["ada"]["uuid"], listed["results"][0]["uuid"]);
         assert_eq!(selected["results"][0][0], results["ada"]["uuid"]);
+    }
+
+    #[tokio::test]
+    async fn persons_are_found_by_many_ids_with_their_scope_and_on_new_servers_only() {
+        let target = format!("/api/projects/{PROJECT}/persons/batch_by_distinct_ids/");
+        let ask = async |sandbox: &Sandbox, key: &str| {
+            let headers = format!("Authorization: Bearer {key}\r\n");
+            let body = r#"{"distinct_ids":["user-7"]}"#;
+            client::send(sandbox, "POST", &target, &headers, body).await.unwrap()
+        };
+        let sandbox = started(small()).await;
+        let old = started(Options { old_sql: true, ..small() }).await;
+
+        let refused = ask(&sandbox, KEY_WITHOUT_PERSONS).await;
+
+        assert_eq!(refused.detail(), "API key missing required scope 'person:read'");
+        assert_eq!([ask(&sandbox, KEY).await.status, ask(&old, KEY).await.status], [200, 405]);
     }
 }

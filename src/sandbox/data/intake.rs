@@ -65,28 +65,42 @@ pub(in crate::sandbox) struct Change {
 }
 
 impl Data {
-    /// Takes in what capture has let in, in its order.
-    pub(in crate::sandbox) fn take(
+    /// Takes in what capture has let in; it waits for its turn.
+    pub(in crate::sandbox) fn take(&mut self, arrivals: Vec<Arrival>, now: Timestamp) {
+        for arrival in arrivals {
+            let sent = Sent::new(&arrival.event, &arrival.event.properties);
+            let event = Event::sent(self.serial, &arrival.event, Arc::new(sent), now);
+            self.serial += 1;
+            self.arrivals.push(event.clone());
+            self.waiting.push_back((arrival, event));
+        }
+    }
+
+    /// Does what is to be done with events that have waited long enough, in their order.
+    pub(in crate::sandbox) fn ingest(
         &mut self,
-        arrivals: Vec<Arrival>,
         options: &Options,
         now: Timestamp,
-    ) -> Change {
-        let mut change = Change::default();
-        for Arrival { event, is_time_unread } in arrivals {
-            self.serial += 1;
-            let sent = Sent::new(&event, &event.properties);
-            let arrived = Event::sent(self.serial, &event, Arc::new(sent), now);
-            self.arrivals.push(arrived.clone());
+    ) -> Option<Change> {
+        let is_due =
+            |(_, event): &(Arrival, Event)| now.since(event.created) >= options.ingestion_delay;
+        let mut change = None;
+        while self.waiting.front().is_some_and(is_due)
+            && let Some((Arrival { event, is_time_unread }, arrived)) = self.waiting.pop_front()
+        {
+            let change = change.get_or_insert_with(Change::default);
+            let at = arrived.created;
             if is_time_unread {
-                self.warn("ignored_invalid_timestamp", &event, now, []);
+                self.warn("ignored_invalid_timestamp", &event, at, []);
             }
-            match self.judge(&event, options, now) {
-                Ok(has_person) => self.store(&event, arrived, has_person, &mut change),
-                Err(reason) => self.warn(reason, &event, now, []),
+            match self.judge(&event, options, at) {
+                Ok(has_person) => self.store(&event, arrived, has_person, change),
+                Err(reason) => self.warn(reason, &event, at, []),
             }
         }
-        self.insert_events(&change.events);
+        if let Some(change) = &change {
+            self.insert_events(&change.events);
+        }
         change
     }
 
@@ -267,6 +281,20 @@ mod tests {
                 .len(),
             3
         );
+    }
+
+    #[tokio::test]
+    async fn an_event_is_seen_only_after_a_while() {
+        let delay = Duration::from_secs(60);
+        let sandbox = started(Options { ingestion_delay: delay, ..small() }).await;
+        let count = "SELECT count() FROM events WHERE event = 'paid'";
+        let paid = async || sql(&sandbox, count, json!({})).await.json()["results"][0][0].clone();
+
+        send(&sandbox, json!([{ "event": "paid", "distinct_id": "ada" }])).await;
+
+        assert_eq!((sandbox.captured().len(), paid().await), (1, json!(0)));
+        sandbox.advance(delay);
+        assert_eq!(paid().await, 1);
     }
 
     #[tokio::test]

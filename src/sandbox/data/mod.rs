@@ -1,6 +1,7 @@
 //! What the project holds: every record of every stream, known exactly.
 //!
-//! All of it follows from the options' seed. [`Data`] is the truth that tests
+//! All of it follows from the options' seed and from the events that were sent since
+//! ([`intake`], [`identity`]). [`Data`] is the truth that tests
 //! compare a copy with; the lists and the SQL store only show it, in PostHog's
 //! many ways. Nothing here knows HTTP.
 
@@ -13,12 +14,12 @@ pub(super) mod person;
 pub(super) mod recording;
 mod row;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde_json::{Value, json};
 
 use self::event::Event;
-use self::intake::{Group, Warning};
+use self::intake::{Arrival, Group, Warning};
 use self::person::Person;
 use self::recording::Recording;
 use super::{Options, PROJECT, PROJECT_TOKEN, time};
@@ -41,6 +42,8 @@ pub(super) struct Data {
     pub(super) deleted: BTreeMap<&'static str, Vec<Value>>,
     /// Every event that was let in, as often as it came.
     pub(super) arrivals: Vec<Event>,
+    /// Those of them that nothing has become of yet.
+    waiting: VecDeque<(Arrival, Event)>,
     /// What was noticed about them.
     pub(super) warnings: Vec<Warning>,
     /// The groups they told of.
@@ -68,6 +71,7 @@ impl Data {
             rows: row::all(seed, options.now, options.timezone_offset_minutes),
             deleted: BTreeMap::new(),
             arrivals: Vec::new(),
+            waiting: VecDeque::new(),
             warnings: Vec::new(),
             groups: Vec::new(),
             group_types: Vec::new(),
@@ -192,8 +196,7 @@ impl Data {
         }
         let mut winners: Vec<&Event> = best.into_values().collect();
         winners.sort_by(|one, other| {
-            let order = |event: &'_ Event| (event.at, event.uuid);
-            order(one).cmp(&order(other)).then_with(|| one.name.cmp(&other.name))
+            (one.at, one.uuid, &one.name).cmp(&(other.at, other.uuid, &other.name))
         });
         winners.into_iter()
     }
@@ -204,8 +207,7 @@ impl Data {
         let wins = |event: &Event| winners.contains(&std::ptr::from_ref(event));
         let wins: Vec<bool> = self.events.iter().map(wins).collect();
         let mut wins = wins.into_iter();
-        let gone = self.events.extract_if(.., |_| !wins.next().unwrap_or(true)).collect();
-        gone
+        self.events.extract_if(.., |_| !wins.next().unwrap_or(true)).collect()
     }
 
     /// What one project's page adds to its record in the list.

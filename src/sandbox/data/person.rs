@@ -19,6 +19,9 @@ const SCORE: u64 = 13;
 /// Seconds in the 400 days over which persons came.
 const SPAN: u64 = 400 * 86_400;
 
+/// The properties that a person is called by.
+const NAMES: [&str; 3] = ["email", "name", "username"];
+
 /// One person.
 #[derive(Debug, Clone)]
 pub(in crate::sandbox) struct Person {
@@ -155,7 +158,7 @@ impl Person {
     fn name(&self) -> String {
         let own = self.own.as_deref().map(|own| &own.properties);
         let told = |name: &str| own?.get(name)?.as_str().filter(|text| !text.is_empty());
-        let first = ["email", "name", "username"].into_iter().find_map(told);
+        let first = NAMES.into_iter().find_map(told);
         match (own, first) {
             (None, _) => made_email(self.number),
             (_, Some(text)) => text.to_owned(),
@@ -187,9 +190,16 @@ impl Person {
 
     /// Its record inside of an event: what it is told by and no more.
     pub(in crate::sandbox) fn beside_event(&self) -> Value {
+        let properties = match &self.own {
+            None => json!({ "email": made_email(self.number) }),
+            Some(own) => {
+                let told = own.properties.iter().filter(|(name, _)| NAMES.contains(&name.as_str()));
+                Value::Object(told.map(|(name, value)| (name.clone(), value.clone())).collect())
+            }
+        };
         json!({
             "is_identified": self.is_identified(), "distinct_ids": &self.distinct_ids()[..1],
-            "properties": { "email": self.email() },
+            "properties": properties,
         })
     }
 

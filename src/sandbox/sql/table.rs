@@ -1,7 +1,8 @@
 //! The tables that SQL sees, and how they are kept in SQLite.
 //!
-//! Properties are not kept: a column of that name calls the function that makes
-//! them from an event's number, so that a large history costs little.
+//! Properties are kept of events that were sent; of the others a column of that name
+//! calls the function that makes them from an event's number, so that a large history
+//! costs little.
 
 use rusqlite::{Connection, Result, params};
 
