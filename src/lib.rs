@@ -18,6 +18,7 @@
 
 #[macro_use]
 mod crash;
+mod base64;
 mod pack;
 mod stop;
 mod tls;
@@ -29,6 +30,7 @@ pub mod config;
 pub mod cursor;
 pub mod error;
 pub mod fetch;
+pub mod gateway;
 pub mod http;
 pub mod plan;
 pub mod record;
