@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use capture::{
     AliasArgs, BatchArgs, CaptureAction, CaptureArgs, EventArgs, GroupArgs, IdentifyArgs,
-    Occurrence, OutboxAction, OutboxArgs, Output, PageArgs, Receiver, ScreenArgs, SendArgs,
+    LineFormat, Occurrence, OutboxAction, OutboxArgs, Output, PageArgs, Receiver, ScreenArgs,
+    SendArgs,
 };
 pub use serve::{MappingArgs, ServeArgs};
 

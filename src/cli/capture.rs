@@ -109,6 +109,19 @@ pub enum Output {
     Json,
 }
 
+/// What the lines of a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LineFormat {
+    /// PostHog's events.
+    Events,
+    /// Calls of Segment's or RudderStack's libraries, as hogline maps them.
+    Calls,
+    /// The same, as PostHog's destination in Segment maps them.
+    Segment,
+    /// The same, as the destination in RudderStack maps them.
+    Rudderstack,
+}
+
 /// What every event may say.
 #[derive(Debug, Clone, Args)]
 pub struct Occurrence {
@@ -243,6 +256,12 @@ pub struct GroupArgs {
 pub struct BatchArgs {
     /// The file; `-` is stdin.
     pub file: PathBuf,
+    /// What a line is.
+    #[arg(long, value_enum, default_value = "events")]
+    pub format: LineFormat,
+    /// Print the events that PostHog would get, one a line, and send nothing.
+    #[arg(long, conflicts_with_all = ["outbox", "dry_run"])]
+    pub map_only: bool,
     /// The most events in a request; never more than 5 MB.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_size: u32,

@@ -21,6 +21,8 @@ pub struct Sent {
     pub delivered: u64,
     /// Events that wait in the outbox.
     pub accepted: Option<u64>,
+    /// Calls that their sender kept from PostHog.
+    pub skipped: u64,
     /// Events that broke a rule, or that PostHog refused.
     pub rejected: u64,
     /// Where they are written.
@@ -37,6 +39,8 @@ pub struct Sent {
     pub took: Duration,
     /// Whether nothing was sent.
     pub is_dry: bool,
+    /// Whether events were printed, so that this goes elsewhere.
+    pub is_shown: bool,
 }
 
 /// A sentence, and a line for what is to be known besides.
@@ -56,6 +60,9 @@ pub fn sending(sent: &Sent) -> String {
     if let Some(accepted) = sent.accepted {
         // Writing to a String cannot fail, here and below.
         write!(text, ", {} accepted into the outbox", grouped(accepted)).ok();
+    }
+    if sent.skipped > 0 {
+        write!(text, ", {} not for PostHog", grouped(sent.skipped)).ok();
     }
     write!(text, ", {} rejected", grouped(sent.rejected)).ok();
     if let Some(path) = &sent.rejects {
@@ -89,6 +96,7 @@ pub fn sending_as_json(sent: &Sent) -> String {
         "delivered": sent.delivered,
         "accepted": sent.accepted,
         "rejected": sent.rejected,
+        "skipped": sent.skipped,
         "rejects_file": sent.rejects,
         "warnings": doubts,
         "status": sent.status,

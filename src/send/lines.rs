@@ -73,7 +73,7 @@ impl Lines {
     /// # Errors
     ///
     /// What is below breaks off, or is packed wrongly.
-    pub fn next(&mut self) -> io::Result<Option<(i64, Line<'_>)>> {
+    pub fn read(&mut self) -> io::Result<Option<(i64, Line<'_>)>> {
         loop {
             self.line.clear();
             let most = LONGEST as u64 + 1;
@@ -138,7 +138,7 @@ pub fn draft(number: i64, line: &[u8]) -> Result<Draft, Rejection> {
     let timestamp = text(&mut object, "timestamp")?;
     let id = text(&mut object, "uuid")?.filter(|id| !id.is_empty());
     Ok(Draft {
-        id: id.or_else(|| timestamp.as_ref().map(|_| made_of(number, line))),
+        id: id.or_else(|| timestamp.as_ref().map(|_| identity(number, line))),
         event: text(&mut object, "event")?,
         distinct_id: text(&mut object, "distinct_id")?,
         timestamp,
@@ -195,7 +195,8 @@ fn spell_number(object: &mut Map<String, Value>, key: &str) {
     }
 }
 
-fn made_of(number: i64, line: &[u8]) -> String {
+/// An identity for what has none: made of its line and of where that stands.
+pub fn identity(number: i64, line: &[u8]) -> String {
     // What is not UTF-8 was no JSON.
     format!("line {number}: {}", String::from_utf8_lossy(line))
 }
@@ -229,7 +230,7 @@ mod tests {
     fn lines(bytes: Vec<u8>) -> Vec<(i64, Result<String, Code>)> {
         let mut lines = Lines::of(Cursor::new(bytes)).unwrap();
         let mut all = Vec::new();
-        while let Some((number, line)) = lines.next().unwrap() {
+        while let Some((number, line)) = lines.read().unwrap() {
             let line = line.map(|line| String::from_utf8(line.to_vec()).unwrap());
             all.push((number, line.map_err(|(rejection, _)| rejection.code)));
         }
@@ -272,7 +273,7 @@ mod tests {
         let mut cut = Lines::of(Cursor::new(packed[..packed.len() / 2].to_vec())).unwrap();
 
         let ended = loop {
-            match cut.next() {
+            match cut.read() {
                 Ok(Some(_)) => {}
                 Ok(None) => break Ok(()),
                 Err(err) => break Err(err.kind()),

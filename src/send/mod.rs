@@ -1,8 +1,9 @@
 //! Into PostHog: from what a caller says to what PostHog has taken.
 //!
-//! A caller's words become a [`Draft`](draft::Draft). Where they are tracking calls as Segment
-//! and RudderStack send them, [`mapping`] says which. The [`rules`] make an
-//! [`Event`](event::Event) of it, or say why not.
+//! A caller's words become a [`Draft`](draft::Draft): those of a file in [`lines`], tracking calls
+//! as Segment and RudderStack send them by a [`mapping`]. The [`rules`] make an
+//! [`Event`](event::Event) of it, or say why not. [`deliver`] sends events in [`batch`]es until
+//! PostHog answers for them, and the [`outbox`] keeps them as long as that takes.
 
 pub mod batch;
 pub mod deliver;

@@ -65,6 +65,8 @@ pub enum Code {
     WrongShape,
     /// It has a key that no event has.
     UnknownKey,
+    /// It is no tracking call that becomes an event.
+    CallInvalid,
     /// Its line is longer than any event.
     LineTooLong,
     /// It has no event name.

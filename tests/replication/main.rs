@@ -5,6 +5,7 @@
 //! in its tables with what the sandbox holds. `support` speaks the domain; the
 //! modules are the themes.
 
+mod capture;
 mod complete;
 mod connections;
 mod deletes;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::kept::{self, Kept};
-use super::read::{Shared, open, read};
+use super::read::{Form, Shared, open, read};
 use super::{Options, Rest, Way, rejects_of, way};
 use crate::cli::{BatchArgs, Output, SendArgs};
 use crate::cursor::Timestamp;
@@ -24,6 +24,7 @@ const AHEAD: usize = 2;
 /// A file on its way.
 struct Load {
     lines: Lines,
+    form: Form,
     account: Shared,
     begun: Instant,
     output: Output,
@@ -40,12 +41,13 @@ pub(super) async fn batch(args: &BatchArgs, how: &SendArgs) -> Result<Exit, Fail
     let rejects = args.rejects.clone().unwrap_or_else(|| rejects_of(&args.file));
     let load = Load {
         lines: open(&args.file)?,
+        form: Form::of(args.format),
         account: Shared::new(rejects),
         begun: Instant::now(),
         output: how.output,
     };
-    if how.dry_run {
-        return load.is_judged();
+    if how.dry_run || args.map_only {
+        return load.judge_all(args.map_only);
     }
     let way = way(&args.to, &Options::of(how)?)?;
     if !args.skip_token_check {
@@ -59,25 +61,29 @@ pub(super) async fn batch(args: &BatchArgs, how: &SendArgs) -> Result<Exit, Fail
 }
 
 impl Load {
-    /// Judges all, and sends nothing.
-    fn is_judged(mut self) -> Result<Exit, Failure> {
+    /// Judges all, and sends nothing; prints what would be sent where that is wanted.
+    fn judge_all(mut self, is_shown: bool) -> Result<Exit, Failure> {
         let mut count = 0;
-        let judged = read(&mut self.lines, &self.account, |items| {
+        let judged = read(&mut self.lines, &self.form, &self.account, |items| {
             count += items.len() as u64;
+            if is_shown {
+                let lines: Vec<&str> = items.iter().map(|item| &*item.event.json).collect();
+                report::print(&lines.join("\n"));
+            }
             true
         });
-        let sent = Sent { delivered: count, is_dry: true, ..Sent::default() };
+        let sent = Sent { delivered: count, is_dry: true, is_shown, ..Sent::default() };
         let failure = judged.err().map(|cause| unreadable(cause, "nothing was sent"));
         tell(&self.account, self.begun, self.output, Ending { sent, failure })
     }
 
     /// Sends what is read while it is read.
     async fn goes(self, way: &Way, terms: &Terms) -> Result<Exit, Failure> {
-        let Self { mut lines, account, begun, output } = self;
+        let Self { mut lines, form, account, begun, output } = self;
         let (hand, source) = mpsc::channel(AHEAD);
         let kept = account.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            read(&mut lines, &kept, |items| hand.blocking_send(items).is_ok())
+            read(&mut lines, &form, &kept, |items| hand.blocking_send(items).is_ok())
         });
         let mut receipts = account.clone();
         let delivery = deliver(&way.client, terms, source, &mut receipts, way.stop.clone()).await;
@@ -109,11 +115,11 @@ impl Load {
         terms: &Terms,
         path: PathBuf,
     ) -> Result<Exit, Failure> {
-        let Self { mut lines, account, begun, output } = self;
+        let Self { mut lines, form, account, begun, output } = self;
         let (hand, mut source) = mpsc::channel::<Vec<Item>>(AHEAD);
         let shared = account.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            read(&mut lines, &shared, |items| hand.blocking_send(items).is_ok())
+            read(&mut lines, &form, &shared, |items| hand.blocking_send(items).is_ok())
         });
         let outbox = tokio::task::block_in_place(|| Outbox::open(&path, MOST_BYTES));
         let mut outbox = outbox.map_err(|err| kept::outbox_unusable(&err))?;
@@ -182,6 +188,7 @@ fn tell(account: &Shared, begun: Instant, output: Output, ending: Ending) -> Res
     }
     sent.lines = account.lines;
     sent.rejected = account.rejects.count;
+    sent.skipped = account.skipped;
     sent.rejects = account.rejects.path().map(Into::into);
     sent.doubts.clone_from(&account.doubts);
     sent.took = begun.elapsed();
@@ -191,17 +198,21 @@ fn tell(account: &Shared, begun: Instant, output: Output, ending: Ending) -> Res
         (None, _) => Exit::Partly,
     };
     sent.exit_code = exit.code();
-    report::print(&match output {
+    let told = match output {
         Output::Text => report::sending(&sent),
         Output::Json => report::sending_as_json(&sent),
-    });
+    };
+    match sent.is_shown {
+        true => report::tell(&told),
+        false => report::print(&told),
+    }
     failure.map_or(Ok(exit), Err)
 }
 
 /// Where what is not delivered stands, for whoever sends the file again.
 fn rest(delivery: &Delivery, account: &Shared) -> Rest {
     let account = account.held();
-    let from = delivery.open_from.unwrap_or(account.lines + 1);
+    let from = delivery.open_from;
     let mut told = format!("everything before line {from} is delivered or rejected");
     if account.fresh > 0 {
         told = format!(

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use hogline::sandbox::{KEY, PROJECT, Sandbox};
+use hogline::sandbox::{KEY, PROJECT, PROJECT_TOKEN, Sandbox};
 use tempfile::TempDir;
 
 use super::ran::Told;
@@ -368,6 +368,41 @@ impl Project {
         self.starts_command(arguments).ends()
     }
 
+    /// Sends something to its PostHog: `hogline capture …`, as the project's token allows.
+    pub(crate) fn captures(&self, arguments: &[&str]) -> Ran {
+        self.starts_capturing(arguments, |_| {}).ends()
+    }
+
+    /// The same with a crash point steered, as [`Project::steered`].
+    pub(crate) fn captures_steered(&self, crash: &str, arguments: &[&str]) -> Ran {
+        let steer = |command: &mut Command| {
+            command.env("HOGLINE_CRASH", crash);
+        };
+        self.starts_capturing(arguments, steer).ends()
+    }
+
+    /// Starts to send, in a process that is changed before, and does not wait.
+    pub(crate) fn starts_capturing(
+        &self,
+        arguments: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Running<'_> {
+        self.spawns(self.program(), &[&["capture"], arguments].concat(), |command| {
+            self.names_the_token(command);
+            change(command);
+        })
+    }
+
+    /// Does something with the outbox: `hogline outbox …`.
+    pub(crate) fn outbox(&self, arguments: &[&str]) -> Ran {
+        let arguments = [&["outbox"], arguments].concat();
+        self.spawns(self.program(), &arguments, |command| self.names_the_token(command)).ends()
+    }
+
+    fn names_the_token(&self, command: &mut Command) {
+        command.env("HOGLINE_CAPTURE_HOST", &self.origin).env("HOGLINE_CAPTURE_KEY", PROJECT_TOKEN);
+    }
+
     /// Starts any command of the program in the folder and does not wait.
     pub(crate) fn starts_command(&self, arguments: &[&str]) -> Running<'_> {
         self.spawns(self.program(), arguments, |_| {})
@@ -417,12 +452,14 @@ impl Project {
         )
     }
 
-    /// Nothing that left the process, and no file it left behind, holds the key; but `env.yaml`,
+    /// Nothing that left the process, and no file it left behind, holds a key; but `env.yaml`,
     /// where its owner keeps it.
     #[track_caller]
     fn kept_the_key(&self, told: &Told) {
+        let keys = [self.key.as_str(), PROJECT_TOKEN];
+        let holds_one = |text: &str| keys.iter().any(|key| text.contains(key));
         for (place, text) in [("stdout", &told.stdout), ("stderr", &told.stderr)] {
-            assert!(!text.contains(&self.key), "the key is in {place}:\n{told}");
+            assert!(!holds_one(text), "a key is in {place}:\n{told}");
         }
         let mut folders = vec![self.folder().to_owned()];
         while let Some(folder) = folders.pop() {
@@ -432,8 +469,8 @@ impl Project {
                     folders.push(path);
                 } else if !path.ends_with("env.yaml") {
                     let bytes = fs::read(&path).unwrap_or_default();
-                    let found = String::from_utf8_lossy(&bytes).contains(&self.key);
-                    assert!(!found, "the key is in {}", path.display());
+                    let found = holds_one(&String::from_utf8_lossy(&bytes));
+                    assert!(!found, "a key is in {}", path.display());
                 }
             }
         }
@@ -491,10 +528,24 @@ impl Running<'_> {
         panic!("it ended and had not printed {part:?}");
     }
 
+    /// Gives it another line to read.
+    pub(crate) fn reads(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+        stdin.flush().unwrap();
+    }
+
     /// Kills it as a power cut would.
     pub(crate) fn dies(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits for its end, while what it reads from goes on.
+    #[track_caller]
+    pub(crate) fn ends_with_its_pipe_open(mut self) -> Ran {
+        let _pipe = self.child.stdin.take();
+        self.ends()
     }
 
     /// Waits for its end.
