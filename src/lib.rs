@@ -4,10 +4,10 @@
 //! wrote and [`spec`] what there is to read; [`plan`] decides which questions to ask;
 //! [`http`] asks them, [`fetch`] pages through the answers, [`record`] cuts them
 //! into rows of a [`schema`], a [`target`] makes them durable together with a
-//! [`checkpoint`], and [`state`] follows. The other way, [`send`] makes what callers say events and
-//! delivers them, and [`gateway`] hears callers over HTTP. [`runner`] is where stages meet, [`verify`] holds
+//! [`checkpoint`], and [`state`] follows. [`runner`] is where stages meet, [`verify`] holds
 //! what is there against PostHog, [`report`] tells the user, and [`command`] is one file a command, as [`cli`] spells them.
-//! [`send`] is the way in: an event's, from a caller's words to PostHog's answer.
+//! [`send`] is the way in: an event's, from a caller's words to PostHog's answer; [`gateway`] hears callers
+//! over HTTP.
 //! [`sandbox`] plays PostHog for the demo and the tests; [`error`] is what the user is
 //! told when something did not work. `crash` names the moments at which tests
 //! end a run, `stop` ends waits for a lock, `pack` makes bytes fewer.

@@ -10,10 +10,7 @@ use super::answer::Rejected;
 use crate::send::event::Sealed;
 use crate::send::lines::object;
 use crate::send::mapping::{Arrival, Envelope, Mapping, Outcome};
-use crate::send::rules::{Admitted, Doubt, admit, seal};
-
-/// The word for a message that no event can be made of: its reason names the field.
-const UNUSABLE: &str = "message_invalid";
+use crate::send::rules::{Admitted, Code, Doubt, Rejection, admit, seal};
 
 /// What becomes of a message.
 #[derive(Debug, PartialEq)]
@@ -36,14 +33,14 @@ pub(super) fn judge(
     mapping: &Mapping,
     arrival: &Arrival,
 ) -> Result<Judged, Rejected> {
-    let rejected = |message_id: Option<String>, code: String, reason: String| Rejected {
+    let rejected = |message_id: Option<String>, Rejection { code, reason }: Rejection| Rejected {
         index,
         message_id,
-        code,
+        code: code.to_string(),
         reason,
     };
-    let mut message = object(message.get().as_bytes())
-        .map_err(|refused| rejected(None, refused.code.to_string(), refused.reason))?;
+    let mut message =
+        object(message.get().as_bytes()).map_err(|refused| rejected(None, refused))?;
     let message_id = match message.get("messageId") {
         Some(Value::String(id)) => Some(id.clone()),
         Some(Value::Number(id)) => Some(id.to_string()),
@@ -58,11 +55,13 @@ pub(super) fn judge(
     let draft = match mapping.map(message, arrival) {
         Ok(Outcome::Draft(draft)) => draft,
         Ok(Outcome::NotForPostHog(_)) => return Ok(Judged::NotForPostHog),
-        Err(refused) => return Err(rejected(message_id, UNUSABLE.to_owned(), refused.reason)),
+        Err(refused) => {
+            return Err(rejected(message_id, Rejection::new(Code::CallInvalid, refused.reason)));
+        }
     };
     let admitted = admit(draft, arrival.received_at)
         .and_then(|Admitted { event, doubts }| Ok(Judged::Event(seal(event)?, doubts)));
-    admitted.map_err(|refused| rejected(message_id, refused.code.to_string(), refused.reason))
+    admitted.map_err(|refused| rejected(message_id, refused))
 }
 
 #[cfg(test)]
@@ -123,8 +122,8 @@ mod tests {
         };
         for (message, id, code) in [
             (json!(7), None, "wrong_shape"),
-            (json!({ "type": "trak", "messageId": 7 }), Some("7"), "message_invalid"),
-            (track(json!({})), Some("m-1"), "message_invalid"),
+            (json!({ "type": "trak", "messageId": 7 }), Some("7"), "call_invalid"),
+            (track(json!({})), Some("m-1"), "call_invalid"),
             (track(json!({ "userId": "x".repeat(201) })), Some("m-1"), "distinct_id_too_long"),
             (
                 track(json!({ "userId": "u1", "timestamp": "soon" })),
