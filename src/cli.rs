@@ -1,6 +1,7 @@
 //! What can be typed: commands, options and their help. No behaviour.
 
 mod capture;
+mod serve;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ pub use capture::{
     LineFormat, Occurrence, OutboxAction, OutboxArgs, Output, PageArgs, Receiver, ScreenArgs,
     SendArgs,
 };
+pub use serve::{MappingArgs, ServeArgs};
 
 /// Replicates PostHog into your own database, and loses nothing.
 #[derive(Debug, Parser)]
@@ -62,6 +64,8 @@ pub enum Command {
     Capture(Box<CaptureArgs>),
     /// Show, deliver or throw away what was accepted and is not delivered yet.
     Outbox(OutboxArgs),
+    /// Take the calls of Segment's and RudderStack's SDKs over HTTP, and deliver them.
+    Serve(Box<ServeArgs>),
     /// Serve a PostHog look-alike with made-up data.
     Sandbox(SandboxArgs),
     /// Print what a shell needs to complete commands and options.

@@ -68,8 +68,10 @@ pub const EXPLAINED: [(u8, &str, &str); 12] = [
     ),
     (
         3,
-        "some streams failed, others are complete; or all are, and a hook at the end failed",
-        "The summary says which, and why. Run again, or only those: `hogline run -r FILE --only-failed`.",
+        "some streams failed, others are complete; or all are, and a hook at the end failed; or some \
+         events were rejected",
+        "The summary says which, and why. Run again, or only those: `hogline run -r FILE --only-failed`. \
+         Events that were rejected are in the file that the summary names, each with its reason.",
     ),
     (
         4,
@@ -79,9 +81,9 @@ pub const EXPLAINED: [(u8, &str, &str); 12] = [
     ),
     (
         5,
-        "come back later: a quota is used up; the time is printed",
+        "come back later: a quota is used up; the time is printed; or events wait in the outbox",
         "Run again at that time, or let cron do it: the run goes on from what is committed. With a \
-         larger --max-wait hogline waits itself.",
+         larger --max-wait hogline waits itself. `hogline outbox retry` delivers what waits.",
     ),
     (
         6,

@@ -1,4 +1,4 @@
-//! hogline moves data out of PostHog, and loses nothing.
+//! hogline moves data out of PostHog and into PostHog, and loses nothing.
 //!
 //! A record's way, in the order of the modules: [`config`] reads what the user
 //! wrote and [`spec`] what there is to read; [`plan`] decides which questions to ask;
@@ -6,9 +6,11 @@
 //! into rows of a [`schema`], a [`target`] makes them durable together with a
 //! [`checkpoint`], and [`state`] follows. [`runner`] is where stages meet, [`verify`] holds
 //! what is there against PostHog, [`report`] tells the user, and [`command`] is one file a command, as [`cli`] spells them.
+//! [`send`] is the way in: an event's, from a caller's words to PostHog's answer; [`gateway`] hears callers
+//! over HTTP.
 //! [`sandbox`] plays PostHog for the demo and the tests; [`error`] is what the user is
 //! told when something did not work. `crash` names the moments at which tests
-//! end a run, `stop` ends waits for a lock.
+//! end a run, `stop` ends waits for a lock, `pack` makes bytes fewer.
 //!
 //! Words, in the order a record meets them: a *connection* is an address with
 //! credentials; a *stream* is what is replicated from an *endpoint* of PostHog into a
@@ -18,6 +20,7 @@
 
 #[macro_use]
 mod crash;
+mod base64;
 mod pack;
 mod stop;
 mod tls;
@@ -29,6 +32,7 @@ pub mod config;
 pub mod cursor;
 pub mod error;
 pub mod fetch;
+pub mod gateway;
 pub mod http;
 pub mod plan;
 pub mod record;

@@ -100,3 +100,19 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     // Writing into memory cannot fail.
     packed.write_all(bytes).and_then(|()| packed.finish()).expect("memory takes bytes")
 }
+
+/// What is packed in memory, if that is no more than `most` bytes; how it is packed its first
+/// bytes tell. What begins otherwise is left as it is.
+pub(crate) fn unpack_within(bytes: Vec<u8>, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut text = Vec::new();
+    // One byte more tells that there are too many.
+    let room = most as u64 + 1;
+    match bytes.as_slice() {
+        [0x1f, 0x8b, ..] => MultiGzDecoder::new(&*bytes).take(room).read_to_end(&mut text)?,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            zstd::Decoder::with_buffer(&*bytes)?.take(room).read_to_end(&mut text)?
+        }
+        _ => return Ok((bytes.len() <= most).then_some(bytes)),
+    };
+    Ok((text.len() <= most).then_some(text))
+}

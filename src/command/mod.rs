@@ -13,6 +13,7 @@ mod outbox;
 mod run;
 mod sandbox;
 mod schema;
+mod serve;
 mod state;
 mod verify;
 
@@ -46,6 +47,7 @@ pub fn main(cli: Cli) -> Exit {
             Command::Verify(args) => verify::verify(&args).await,
             Command::Capture(args) => capture::capture(&args).await,
             Command::Outbox(args) => outbox::outbox(&args).await,
+            Command::Serve(args) => serve::serve(&args).await,
             Command::Compact(args) => compact::compact(&args).await,
             Command::Completions { shell } => manual::completions(shell),
             Command::Man { dir } => manual::pages(dir.as_deref()),

@@ -3,7 +3,7 @@
 //! What tells how fresh a stream is comes from the state, so that a run which fails does not
 //! make it look fresh, nor forget it.
 
-use super::{Facts, Freshness, Outcome};
+use super::{Facts, Freshness, Outcome, Text};
 use crate::cursor::Timestamp;
 
 const FAILED: &str = "1 where the last run did not complete the stream.";
@@ -16,9 +16,9 @@ const WAITED: &str = "Of that, waiting for quotas and after refusals.";
 pub fn metrics(facts: &Facts<'_>) -> String {
     let Facts { ended, exit, outcomes, freshness, quotas, .. } = facts;
     let mut text = Text::default();
-    text.family("hogline_run_ended_timestamp_seconds", "When the last run ended.");
+    text.gauge("hogline_run_ended_timestamp_seconds", "When the last run ended.");
     text.sample(&[], ended.seconds());
-    text.family("hogline_run_exit_code", "How the last run ended; 0 is complete.");
+    text.gauge("hogline_run_exit_code", "How the last run ended; 0 is complete.");
     text.sample(&[], f64::from(exit.code()));
     text.each(outcomes, "hogline_stream_failed", FAILED, |outcome| {
         f64::from(u8::from(outcome.failure.is_some()))
@@ -27,7 +27,7 @@ pub fn metrics(facts: &Facts<'_>) -> String {
     for known in freshness.iter().filter(|_| facts.failure.is_some()) {
         text.sample(&[("stream", &known.stream), ("object", &known.object)], 1.0);
     }
-    text.family("hogline_stream_rows", "Rows of the last run by what became of them.");
+    text.gauge("hogline_stream_rows", "Rows of the last run by what became of them.");
     for outcome in *outcomes {
         let rows = outcome.rows;
         let kinds = [
@@ -48,44 +48,32 @@ pub fn metrics(facts: &Facts<'_>) -> String {
     text.each(outcomes, "hogline_stream_requests", REQUESTS, |outcome| outcome.requests as f64);
     text.each(outcomes, "hogline_stream_duration_seconds", DURATION, |outcome| outcome.seconds);
     text.each(outcomes, "hogline_stream_waited_seconds", WAITED, |outcome| outcome.waited_seconds);
-    text.family(
+    text.gauge(
         "hogline_stream_complete_to_timestamp_seconds",
         "Up to when the stream is complete.",
     );
     for known in freshness {
         text.optional(known, known.complete_to);
     }
-    text.family(
+    text.gauge(
         "hogline_stream_last_success_timestamp_seconds",
         "When the last run ended that completed the stream.",
     );
     for known in freshness {
         text.optional(known, known.last_success);
     }
-    text.family("hogline_quota_requests_left", "Requests left of each of PostHog's quotas.");
+    text.gauge("hogline_quota_requests_left", "Requests left of each of PostHog's quotas.");
     for (counter, left) in quotas {
         text.sample(&[("quota", counter)], f64::from(left.requests));
     }
-    text.text
+    text.into_string()
 }
 
 fn of(outcome: &Outcome) -> [(&str, &str); 2] {
     [("stream", &outcome.stream), ("object", &outcome.object)]
 }
 
-/// The text as it grows, and the family that is being written.
-#[derive(Default)]
-struct Text {
-    text: String,
-    family: &'static str,
-}
-
 impl Text {
-    fn family(&mut self, name: &'static str, help: &str) {
-        self.family = name;
-        self.text += &format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
-    }
-
     /// A family with one value of every stream of the run.
     fn each(
         &mut self,
@@ -94,31 +82,16 @@ impl Text {
         help: &str,
         value: impl Fn(&Outcome) -> f64,
     ) {
-        self.family(name, help);
+        self.gauge(name, help);
         for outcome in outcomes {
             self.sample(&of(outcome), value(outcome));
         }
-    }
-
-    fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
-        let labels: Vec<String> =
-            labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
-        let labels = match labels.as_slice() {
-            [] => String::new(),
-            labels => format!("{{{}}}", labels.join(",")),
-        };
-        self.text += &format!("{}{labels} {value}\n", self.family);
     }
 
     fn optional(&mut self, known: &Freshness, at: Option<Timestamp>) {
         let Some(at) = at else { return };
         self.sample(&[("stream", &known.stream), ("object", &known.object)], at.seconds());
     }
-}
-
-/// A label's value between quotes.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@
 //! asks.
 
 mod answer;
-mod base64;
 mod capture;
 mod data;
 mod fault;

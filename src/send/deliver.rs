@@ -96,8 +96,8 @@ pub struct Delivery {
     pub delivered: u64,
     /// Events that PostHog refused.
     pub refused: u64,
-    /// The lowest number of those taken whose end is not known.
-    pub open_from: Option<i64>,
+    /// The lowest number whose end is not known: that of all before it is.
+    pub open_from: i64,
     /// Why it ended early.
     pub halt: Option<Halt>,
     /// What PostHog said last.
@@ -121,6 +121,7 @@ pub async fn deliver<R: Receipts>(
         lanes,
         posts: JoinSet::new(),
         receipts,
+        taken: 0,
         ended: Delivery::default(),
     };
     course.run(source, stop).await
@@ -175,6 +176,8 @@ struct Course<'a, R> {
     lanes: Vec<Lane>,
     posts: JoinSet<Posted>,
     receipts: &'a mut R,
+    /// The last number that came.
+    taken: i64,
     ended: Delivery,
 }
 
@@ -213,7 +216,8 @@ impl<R: Receipts> Course<'_, R> {
                 _ = news.tick() => tracing::info!("{} events delivered so far", self.ended.delivered),
             }
         }
-        self.ended.open_from = self.lanes.iter().filter_map(Lane::open_from).min();
+        let open = self.lanes.iter().filter_map(Lane::open_from).min();
+        self.ended.open_from = open.unwrap_or(self.taken + 1);
         self.ended
     }
 
@@ -225,6 +229,7 @@ impl<R: Receipts> Course<'_, R> {
     fn deal(&mut self, items: Vec<Item>) {
         let lanes = self.lanes.len() as u64;
         for item in items {
+            self.taken = item.number;
             let mut hasher = DefaultHasher::new();
             item.event.distinct_id.hash(&mut hasher);
             // Less than their number, which is small.

@@ -73,7 +73,7 @@ impl Lines {
     /// # Errors
     ///
     /// What is below breaks off, or is packed wrongly.
-    pub fn next(&mut self) -> io::Result<Option<(i64, Line<'_>)>> {
+    pub fn read(&mut self) -> io::Result<Option<(i64, Line<'_>)>> {
         loop {
             self.line.clear();
             let most = LONGEST as u64 + 1;
@@ -230,7 +230,7 @@ mod tests {
     fn lines(bytes: Vec<u8>) -> Vec<(i64, Result<String, Code>)> {
         let mut lines = Lines::of(Cursor::new(bytes)).unwrap();
         let mut all = Vec::new();
-        while let Some((number, line)) = lines.next().unwrap() {
+        while let Some((number, line)) = lines.read().unwrap() {
             let line = line.map(|line| String::from_utf8(line.to_vec()).unwrap());
             all.push((number, line.map_err(|(rejection, _)| rejection.code)));
         }
@@ -273,7 +273,7 @@ mod tests {
         let mut cut = Lines::of(Cursor::new(packed[..packed.len() / 2].to_vec())).unwrap();
 
         let ended = loop {
-            match cut.next() {
+            match cut.read() {
                 Ok(Some(_)) => {}
                 Ok(None) => break Ok(()),
                 Err(err) => break Err(err.kind()),

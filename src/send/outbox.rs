@@ -117,6 +117,21 @@ pub struct Waiting {
     pub oldest: String,
 }
 
+/// How full an outbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// How many events are to be delivered.
+    pub waiting: i64,
+    /// How many PostHog refused.
+    pub refused: i64,
+    /// The bytes that are in use.
+    pub used: u64,
+    /// The most that may be.
+    pub most: u64,
+    /// When the oldest was accepted that is to be delivered.
+    pub oldest: Option<Timestamp>,
+}
+
 /// An event that PostHog refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
@@ -169,14 +184,26 @@ impl Outbox {
         events: &[Sealed],
         now: Timestamp,
     ) -> Result<Accepted, OutboxError> {
+        self.accept_each(&[(to, events)], now)?.remove(0)
+    }
+
+    /// Takes in the events of many callers, of each all or none, with one sync of the disk for
+    /// all; when this returns they are there.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be written. Each caller for whom there is no room has an error of its own.
+    pub fn accept_each(
+        &mut self,
+        parcels: &[(&Destination, &[Sealed])],
+        now: Timestamp,
+    ) -> Result<Vec<Result<Accepted, OutboxError>>, OutboxError> {
         let most = self.most;
-        let accepted = accept(&mut self.db, to, events, now, most);
+        let accepted = accept(&mut self.db, parcels, now, most);
         let accepted = accepted.map_err(|fault| fault.at(&self.path))?;
         crash_point!("in the outbox");
-        match accepted {
-            Ok(accepted) => Ok(accepted),
-            Err(used) => Err(OutboxError::Full { path: self.path.clone(), used, most }),
-        }
+        let full = |used| OutboxError::Full { path: self.path.clone(), used, most };
+        Ok(accepted.into_iter().map(|accepted| accepted.map_err(full)).collect())
     }
 
     /// The next events for a destination behind the place `after`, in the order in which they
@@ -187,6 +214,28 @@ impl Outbox {
     /// They cannot be read.
     pub fn next(&self, to: &Destination, after: i64) -> Result<Vec<Item>, OutboxError> {
         next(&self.db, to, after).map_err(|err| Fault::from(err).at(&self.path))
+    }
+
+    /// What waits in all, in figures that are cheap to ask for.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn level(&self) -> Result<Level, OutboxError> {
+        let level = || {
+            let count = |sql: &str| self.db.query_row(sql, [], |row| row.get::<_, i64>(0));
+            let refused = count("SELECT count(*) FROM events WHERE code IS NOT NULL")?;
+            let oldest = "SELECT accepted FROM events WHERE code IS NULL ORDER BY number LIMIT 1";
+            let oldest = self.db.query_row(oldest, [], |row| row.get::<_, String>(0)).optional()?;
+            Ok(Level {
+                waiting: count("SELECT count(*) FROM events")? - refused,
+                refused,
+                used: used(&self.db)?,
+                most: self.most,
+                oldest: oldest.and_then(|text| Timestamp::parse(&text)),
+            })
+        };
+        level().map_err(|err: rusqlite::Error| Fault::from(err).at(&self.path))
     }
 
     /// What waits, for each destination.
@@ -298,40 +347,52 @@ fn mark(db: &mut Connection, settled: &Settled) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Inserts events; where there is no room, what is used instead.
+/// Inserts the events of each; where there is no room for them, what is used instead.
 fn accept(
     db: &mut Connection,
+    parcels: &[(&Destination, &[Sealed])],
+    now: Timestamp,
+    most: u64,
+) -> Result<Vec<Result<Accepted, u64>>, Fault> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut used = used(&transaction)?;
+    let mut all = Vec::with_capacity(parcels.len());
+    for (to, events) in parcels {
+        let coming = events.iter().map(|event| event.json.len() as u64).sum::<u64>();
+        all.push(match used + coming > most {
+            true => Err(used),
+            false => {
+                used += coming;
+                Ok(insert(&transaction, to, events, now)?)
+            }
+        });
+    }
+    transaction.commit()?;
+    Ok(all)
+}
+
+fn insert(
+    db: &Connection,
     to: &Destination,
     events: &[Sealed],
     now: Timestamp,
-    most: u64,
-) -> Result<Result<Accepted, u64>, Fault> {
-    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let used = used(&transaction)?;
-    let coming: usize = events.iter().map(|event| event.json.len()).sum();
-    if used + coming as u64 > most {
-        return Ok(Err(used));
-    }
-    let destination = destination(&transaction, to)?;
+) -> rusqlite::Result<Accepted> {
+    let destination = destination(db, to)?;
     let mut accepted = Accepted::default();
-    {
-        let mut insert = transaction.prepare_cached(
-            "INSERT INTO events (destination, uuid, event, distinct_id, json, accepted)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-        )?;
-        let now = now.to_string();
-        for event in events {
-            let Sealed { uuid, event, distinct_id, json } = event;
-            let values =
-                params![destination, uuid.as_bytes(), &**event, &**distinct_id, &**json, now];
-            match insert.execute(values)? {
-                0 => accepted.known += 1,
-                _ => accepted.added += 1,
-            }
+    let mut insert = db.prepare_cached(
+        "INSERT INTO events (destination, uuid, event, distinct_id, json, accepted)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+    )?;
+    let now = now.to_string();
+    for event in events {
+        let Sealed { uuid, event, distinct_id, json } = event;
+        let values = params![destination, uuid.as_bytes(), &**event, &**distinct_id, &**json, now];
+        match insert.execute(values)? {
+            0 => accepted.known += 1,
+            _ => accepted.added += 1,
         }
     }
-    transaction.commit()?;
-    Ok(Ok(accepted))
+    Ok(accepted)
 }
 
 /// The bytes that are in use: pages that are free count as room.
@@ -529,6 +590,9 @@ mod tests {
         assert_eq!((refused[0].number, refused[0].code.as_str()), (3, "refused"));
         let waiting = outbox.waiting().unwrap();
         assert_eq!((waiting[0].events, waiting[0].refused, waiting[0].bytes), (1, 1, 6));
+        let level = outbox.level().unwrap();
+        assert_eq!((level.waiting, level.refused, level.oldest), (1, 1, Some(now())));
+        assert!(level.used > 0 && level.most == MOST_BYTES);
         assert_eq!(outbox.forgive(&to), Ok(1));
         assert_eq!(numbers(&outbox.next(&to, 0).unwrap()), [2, 3]);
         assert_eq!(outbox.purge(Purge::Refused), Ok(0));
@@ -555,6 +619,30 @@ mod tests {
         outbox.settle(Settled { delivered, refused: Vec::new() }).unwrap();
 
         assert!(outbox.accept(&to, &[event(taken, &large)], now()).is_ok(), "there is room again");
+    }
+
+    #[test]
+    fn callers_share_a_sync_and_nothing_else() {
+        let (_folder, mut outbox) = outbox(200_000);
+        let (shop, blog) = (to("phc_of_the_shop"), to("phc_of_the_blog"));
+        let large = event(2, &"x".repeat(300_000));
+
+        let taken = outbox
+            .accept_each(
+                &[
+                    (&shop, &[event(1, "{1}")]),
+                    (&shop, &[event(3, "{3}"), large]),
+                    (&blog, &[event(1, "{1}")]),
+                ],
+                now(),
+            )
+            .unwrap();
+
+        let added = |n: usize| taken[n].as_ref().map(|accepted| accepted.added);
+        assert_eq!((added(0), added(2)), (Ok(1), Ok(1)));
+        assert!(matches!(taken[1], Err(OutboxError::Full { .. })), "all or nothing: {taken:?}");
+        assert_eq!(numbers(&outbox.next(&shop, 0).unwrap()), [1]);
+        assert_eq!(numbers(&outbox.next(&blog, 0).unwrap()), [2]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod readme;
 mod refusals;
 mod report;
 mod secrets;
+mod serve;
 mod sling;
 mod state;
 mod support;

@@ -47,7 +47,7 @@ pub(super) async fn batch(args: &BatchArgs, how: &SendArgs) -> Result<Exit, Fail
         output: how.output,
     };
     if how.dry_run || args.map_only {
-        return load.is_judged(args.map_only);
+        return load.judge_all(args.map_only);
     }
     let way = way(&args.to, &Options::of(how)?)?;
     if !args.skip_token_check {
@@ -62,7 +62,7 @@ pub(super) async fn batch(args: &BatchArgs, how: &SendArgs) -> Result<Exit, Fail
 
 impl Load {
     /// Judges all, and sends nothing; prints what would be sent where that is wanted.
-    fn is_judged(mut self, is_shown: bool) -> Result<Exit, Failure> {
+    fn judge_all(mut self, is_shown: bool) -> Result<Exit, Failure> {
         let mut count = 0;
         let judged = read(&mut self.lines, &self.form, &self.account, |items| {
             count += items.len() as u64;
@@ -212,7 +212,7 @@ fn tell(account: &Shared, begun: Instant, output: Output, ending: Ending) -> Res
 /// Where what is not delivered stands, for whoever sends the file again.
 fn rest(delivery: &Delivery, account: &Shared) -> Rest {
     let account = account.held();
-    let from = delivery.open_from.unwrap_or(account.lines + 1);
+    let from = delivery.open_from;
     let mut told = format!("everything before line {from} is delivered or rejected");
     if account.fresh > 0 {
         told = format!(

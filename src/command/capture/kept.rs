@@ -8,6 +8,7 @@ use super::{Rest, Way};
 use crate::cursor::Timestamp;
 use crate::error::{Exit, Failure};
 use crate::http::Answered;
+use crate::send::batch::Item;
 use crate::send::deliver::{Delivery, Halt, Terms, deliver};
 use crate::send::event::Sealed;
 use crate::send::outbox::{Accepted, Destination, MOST_BYTES, Outbox, OutboxError};
@@ -154,7 +155,7 @@ pub(in crate::command) async fn deliver_waiting(
 fn feed(
     from: &Outbox,
     to: &Destination,
-    hand: &mpsc::Sender<Vec<crate::send::batch::Item>>,
+    hand: &mpsc::Sender<Vec<Item>>,
 ) -> Result<(), OutboxError> {
     let mut after = 0;
     loop {

@@ -125,7 +125,7 @@ pub(super) fn read(
             }
         }
         let next = lines.number() + 1;
-        let line = lines.next().map_err(|err| format!("line {next}: {err}"))?;
+        let line = lines.read().map_err(|err| format!("line {next}: {err}"))?;
         let Some((number, line)) = line else { break };
         let mut account = account.held();
         account.lines = number;

@@ -155,7 +155,7 @@ async fn post(way: &Way, item: Item, historical: bool) -> Result<Answered, Failu
     let meter = Meter::default();
     let answered = tokio::select! {
         biased;
-        // What is under way may have arrived: it is waited for, but nothing else is.
+        // A stop is heard at once; whether the event arrived is then not known, and said so.
         answered = way.client.post(BATCH, &body, &meter) => answered.map_err(Halt::from),
         signal = crate::runner::stopped(&mut stop) => Err(Halt::Stopped(signal)),
     };
@@ -193,12 +193,14 @@ fn tell(event: &Event, doubts: &[Doubt], answered: &Answered, output: Output) {
 
 fn tell_kept(way: &Way, event: &Event, kept: &Kept, output: Output) -> Result<Exit, Failure> {
     let status = kept.answered.as_ref().map(|answered| answered.status);
-    let told = match output {
-        Output::Text => format!(
-            "`{}` of {} ({}) is in the outbox; delivered from there: {}",
-            event.event, event.distinct_id, event.uuid, kept.delivered
+    let named = format!("`{}` of {} ({})", event.event, event.distinct_id, event.uuid);
+    let told = match (output, status) {
+        (Output::Text, Some(status)) if !kept.is_stuck() => format!(
+            "PostHog answered {status}: {named} was accepted, and what the outbox held is delivered: {}",
+            kept.delivered
         ),
-        Output::Json => json!({
+        (Output::Text, _) => format!("{named} is in the outbox"),
+        (Output::Json, _) => json!({
             "status": status,
             "uuid": event.uuid.to_string(),
             "event": event.event,

@@ -8,8 +8,8 @@ use flate2::read::GzDecoder;
 use url::form_urlencoded;
 
 use super::LARGEST_BODY;
+use crate::base64;
 use crate::sandbox::answer::{Answer, Question};
-use crate::sandbox::base64;
 
 /// How every gzip file begins.
 const GZIP: [u8; 3] = [0x1f, 0x8b, 8];

@@ -146,8 +146,9 @@ mod tests {
     use url::form_urlencoded;
 
     use super::*;
+    use crate::base64;
     use crate::sandbox::client::{Reply, capture, list, send, small, started};
-    use crate::sandbox::{Fault, FaultKind, Options, base64};
+    use crate::sandbox::{Fault, FaultKind, Options};
 
     /// A batch of these events under the project's token.
     fn batch(events: Value) -> String {

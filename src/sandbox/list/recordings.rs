@@ -9,9 +9,9 @@ use std::cmp::Ordering;
 use serde_json::{Value, json};
 
 use super::View;
+use crate::base64;
 use crate::cursor::Timestamp;
 use crate::sandbox::answer::{Answer, Question};
-use crate::sandbox::base64;
 use crate::sandbox::data::chance;
 use crate::sandbox::time;
 

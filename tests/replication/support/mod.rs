@@ -7,6 +7,7 @@ mod cable;
 #[cfg(feature = "postgres")]
 mod cluster;
 mod files;
+mod gateway;
 #[cfg(not(feature = "postgres"))]
 mod no_postgres;
 mod pages;
@@ -27,6 +28,7 @@ mod webhook;
 pub(crate) use cable::{Cable, Strike};
 #[cfg(feature = "postgres")]
 pub(crate) use cluster::{Cluster, PASSWORD};
+pub(crate) use gateway::{Gateway, Reply};
 #[cfg(not(feature = "postgres"))]
 pub(crate) use no_postgres::{Database, server};
 pub(crate) use pages::{Page, Shown, pages};

@@ -393,6 +393,19 @@ impl Project {
         })
     }
 
+    /// Takes calls for its PostHog, `hogline serve …`, in a process that is changed before.
+    pub(crate) fn serves(
+        &self,
+        options: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Running<'_> {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], options].concat();
+        self.spawns(self.program(), &arguments, |command| {
+            self.names_the_token(command);
+            change(command);
+        })
+    }
+
     /// Does something with the outbox: `hogline outbox …`.
     pub(crate) fn outbox(&self, arguments: &[&str]) -> Ran {
         let arguments = [&["outbox"], arguments].concat();
@@ -512,17 +525,18 @@ impl Running<'_> {
         assert!(sent.success(), "{signal} cannot be sent to {pid}");
     }
 
-    /// Waits until it prints a line in which this stands.
+    /// Waits until it prints a line in which this stands, and gives that.
     #[track_caller]
-    pub(crate) fn prints(&mut self, part: &str) {
+    pub(crate) fn prints(&mut self, part: &str) -> String {
         let stdout = self.child.stdout.as_mut().unwrap();
         let (mut line, mut byte) = (Vec::new(), [0]);
         // What comes after it is left for the end.
         while stdout.read(&mut byte).unwrap() > 0 {
             line.push(byte[0]);
             if line.ends_with(b"\n") {
-                if String::from_utf8_lossy(&line).contains(part) {
-                    return;
+                let text = String::from_utf8_lossy(&line);
+                if text.contains(part) {
+                    return text.into_owned();
                 }
                 line.clear();
             }
