@@ -167,7 +167,7 @@ fn halted_here(halt: &Halt, rest: &Rest) -> Failure {
 fn hint(err: &AskError) -> String {
     match err {
         AskError::Unauthorized { .. } | AskError::Forbidden { .. } => token_hint(),
-        AskError::NotFound { .. } => "check the host: PostHog's takes events at /batch/".to_owned(),
+        AskError::NotFound { .. } => "check the host: PostHog takes events at /batch/".to_owned(),
         AskError::Refused { .. } => {
             "check that the host is PostHog itself, and what stands before it".to_owned()
         }

@@ -149,7 +149,7 @@ mod tests {
             "f:2:10: secrets: missing key \"project_api_key\""
         );
         let told = read("project_api_key: phx_hunter22").unwrap_err();
-        assert!(told.starts_with("f:2:12: secrets.project_api_key: begins with phx_"), "{told}");
+        assert!(told.starts_with("f:2:29: secrets.project_api_key: begins with phx_"), "{told}");
         assert!(!told.contains("hunter22"), "{told}");
     }
 

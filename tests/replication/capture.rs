@@ -427,18 +427,20 @@ fn one_sender_at_a_time_delivers_from_an_outbox() {
 
 #[test]
 fn a_pipe_need_not_end_for_its_events_to_arrive() {
-    let (posthog, project) = ground();
-    let mut running = project.starts_capturing(&["batch", "-"], |command| {
-        command.stdin(Stdio::piped());
-    });
+    for send in [&["batch", "-"][..], &["batch", "-", "--outbox"]] {
+        let (posthog, project) = ground();
+        let mut running = project.starts_capturing(send, |command| {
+            command.stdin(Stdio::piped());
+        });
 
-    for n in 0..3 {
-        running.reads(&line(n, "ada"));
-        posthog.until("it arrived", |sandbox| sandbox.captured().len() > n);
+        for n in 0..3 {
+            running.reads(&line(n, "ada"));
+            posthog.until("it arrived", |sandbox| sandbox.captured().len() > n);
+        }
+
+        running.ends().succeeds().says("3 events delivered");
+        has_exactly(&posthog, 0..3);
     }
-
-    running.ends().succeeds().says("3 events delivered");
-    has_exactly(&posthog, 0..3);
 }
 
 #[test]

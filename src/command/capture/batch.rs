@@ -1,7 +1,7 @@
 //! A file of events, or a pipe.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -15,11 +15,15 @@ use crate::error::{Exit, Failure};
 use crate::report::{self, Sent};
 use crate::send::batch::Item;
 use crate::send::deliver::{Delivery, Halt, Terms, deliver};
+use crate::send::event::Sealed;
 use crate::send::lines::Lines;
 use crate::send::outbox::{MOST_BYTES, Outbox, OutboxError};
 
 /// Handfuls of events between the reader and the lanes.
 const AHEAD: usize = 2;
+
+/// How long after a delivery that failed the next one is tried, while a pipe goes on.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// A file on its way.
 struct Load {
@@ -107,8 +111,7 @@ impl Load {
         tell(&account, begun, output, Ending { sent, failure })
     }
 
-    /// Accepts what is read into the outbox, and delivers from there; before the end where there
-    /// is no more room.
+    /// Accepts what is read into the outbox, and delivers from there whenever nothing more comes.
     async fn goes_by_outbox(
         self,
         way: &Way,
@@ -116,52 +119,22 @@ impl Load {
         path: PathBuf,
     ) -> Result<Exit, Failure> {
         let Self { mut lines, form, account, begun, output } = self;
-        let (hand, mut source) = mpsc::channel::<Vec<Item>>(AHEAD);
+        let outbox = tokio::task::block_in_place(|| Outbox::open(&path, MOST_BYTES));
+        let outbox = outbox.map_err(|err| kept::outbox_unusable(&err))?;
+        let (hand, source) = mpsc::channel(AHEAD);
         let shared = account.clone();
         let reading = tokio::task::spawn_blocking(move || {
             read(&mut lines, &form, &shared, |items| hand.blocking_send(items).is_ok())
         });
-        let outbox = tokio::task::block_in_place(|| Outbox::open(&path, MOST_BYTES));
-        let mut outbox = outbox.map_err(|err| kept::outbox_unusable(&err))?;
-        let to = way.destination(terms.envelope.historical);
-        let mut stop = way.stop.clone();
-        let (mut accepted, mut kept) = (0, Kept::default());
-        let failure = loop {
-            let items = tokio::select! {
-                // What was accepted is safe: a stop need not wait for the rest of a pipe.
-                biased;
-                signal = crate::runner::stopped(&mut stop) => {
-                    let halt = Halt::Stopped(signal);
-                    break Some(way.halted(&halt, &Rest::InFile(accepted_told(accepted))));
-                }
-                items = source.recv() => items,
-            };
-            let Some(items) = items else {
-                break joined(reading).await.err().map(|cause| {
-                    unreadable(
-                        cause,
-                        "what was read before is accepted: mend the file, and send it again",
-                    )
-                });
-            };
-            let events: Vec<_> = items.into_iter().map(|item| item.event).collect();
-            let mut take =
-                || tokio::task::block_in_place(|| outbox.accept(&to, &events, Timestamp::now()));
-            let mut taken = take();
-            if matches!(taken, Err(OutboxError::Full { .. })) {
-                kept.add(kept::deliver_waiting(&path, way, terms).await?);
-                if !kept.is_stuck() {
-                    taken = take();
-                }
-            }
-            match taken {
-                Ok(_) => accepted += events.len() as u64,
-                Err(err) => break Some(kept::outbox_unusable(&err)),
-            }
-        };
-        if failure.is_none() {
-            kept.add(kept::deliver_waiting(&path, way, terms).await?);
+        let mut keeping = Keeping { way, terms, path, outbox, accepted: 0, kept: Kept::default() };
+        let mut ended = keeping.take_all(source).await;
+        if ended.is_ok() {
+            ended = joined(reading).await.map_err(|cause| {
+                let fix = "what was read before is accepted: mend the file, and send it again";
+                unreadable(cause, fix)
+            });
         }
+        let Keeping { accepted, kept, .. } = keeping;
         let sent = Sent {
             delivered: kept.delivered,
             accepted: Some(accepted),
@@ -170,8 +143,75 @@ impl Load {
             retries: kept.retries,
             ..Sent::default()
         };
-        let failure = failure.or_else(|| kept.exit(way).err());
+        let failure = ended.err().or_else(|| kept.exit(way).err());
         tell(&account, begun, output, Ending { sent, failure })
+    }
+}
+
+/// Events on their way through the outbox.
+struct Keeping<'a> {
+    way: &'a Way,
+    terms: &'a Terms,
+    path: PathBuf,
+    outbox: Outbox,
+    accepted: u64,
+    kept: Kept,
+}
+
+impl Keeping<'_> {
+    /// Accepts all that comes, and delivers what can be delivered.
+    async fn take_all(&mut self, mut source: mpsc::Receiver<Vec<Item>>) -> Result<(), Failure> {
+        let mut stop = self.way.stop.clone();
+        let mut waits = false;
+        loop {
+            let pause = if self.kept.is_stuck() { AGAIN } else { self.terms.age };
+            tokio::select! {
+                // What was accepted is safe: a stop need not wait for the rest of a pipe.
+                biased;
+                signal = crate::runner::stopped(&mut stop) => {
+                    let told = format!(
+                        "{} events are safe in the outbox (run hogline outbox retry), the rest is \
+                         in the file",
+                        self.accepted
+                    );
+                    return Err(self.way.halted(&Halt::Stopped(signal), &Rest::InFile(told)));
+                }
+                items = source.recv() => match items {
+                    Some(items) => self.take(items).await?,
+                    None => return self.deliver().await,
+                },
+                () = tokio::time::sleep(pause), if waits => {
+                    self.deliver().await?;
+                    waits = self.kept.is_stuck();
+                    continue;
+                }
+            }
+            waits = true;
+        }
+    }
+
+    /// Accepts events; where there is no room, makes some.
+    async fn take(&mut self, items: Vec<Item>) -> Result<(), Failure> {
+        let events: Vec<Sealed> = items.into_iter().map(|item| item.event).collect();
+        let mut accepted = self.accept(&events);
+        if matches!(accepted, Err(OutboxError::Full { .. })) {
+            self.deliver().await?;
+            accepted = self.accept(&events);
+        }
+        accepted.map_err(|err| kept::outbox_unusable(&err))
+    }
+
+    fn accept(&mut self, events: &[Sealed]) -> Result<(), OutboxError> {
+        let to = self.way.destination(self.terms.envelope.historical);
+        // SQLite may wait for the disk.
+        tokio::task::block_in_place(|| self.outbox.accept(&to, events, Timestamp::now()))?;
+        self.accepted += events.len() as u64;
+        Ok(())
+    }
+
+    async fn deliver(&mut self) -> Result<(), Failure> {
+        self.kept.add(kept::deliver_waiting(&self.path, self.way, self.terms).await?);
+        Ok(())
     }
 }
 
@@ -222,12 +262,6 @@ fn rest(delivery: &Delivery, account: &Shared) -> Rest {
         );
     }
     Rest::InFile(told)
-}
-
-fn accepted_told(accepted: u64) -> String {
-    format!(
-        "{accepted} events are safe in the outbox (run hogline outbox retry), the rest is in the file"
-    )
 }
 
 fn unreadable(cause: String, fix: &str) -> Failure {

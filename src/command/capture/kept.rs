@@ -96,15 +96,15 @@ impl Kept {
         Ok(Exit::Complete)
     }
 
-    /// Adds what came of another delivery after this one.
+    /// Adds what came of a delivery after this one; what was in its way is in the way now.
     pub(in crate::command) fn add(&mut self, later: Self) {
         self.delivered += later.delivered;
         self.refused += later.refused;
         self.requests += later.requests;
         self.retries += later.retries;
         self.answered = later.answered.or(self.answered.take());
-        self.halt = later.halt.or(self.halt.take());
-        self.other = later.other.or(self.other.take());
+        self.halt = later.halt;
+        self.other = later.other;
     }
 
     /// Whether nothing more can be delivered now.

@@ -391,6 +391,7 @@ impl Project {
             self.names_the_token(command);
             change(command);
         })
+        .keeping(PROJECT_TOKEN)
     }
 
     /// Takes calls for its PostHog, `hogline serve …`, in a process that is changed before.
@@ -409,7 +410,9 @@ impl Project {
     /// Does something with the outbox: `hogline outbox …`.
     pub(crate) fn outbox(&self, arguments: &[&str]) -> Ran {
         let arguments = [&["outbox"], arguments].concat();
-        self.spawns(self.program(), &arguments, |command| self.names_the_token(command)).ends()
+        let running =
+            self.spawns(self.program(), &arguments, |command| self.names_the_token(command));
+        running.keeping(PROJECT_TOKEN).ends()
     }
 
     fn names_the_token(&self, command: &mut Command) {
@@ -453,7 +456,7 @@ impl Project {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         change(&mut command);
-        Running { project: self, child: command.spawn().unwrap() }
+        Running { project: self, keys: vec![self.key.clone()], child: command.spawn().unwrap() }
     }
 
     fn connection(&self) -> String {
@@ -465,12 +468,11 @@ impl Project {
         )
     }
 
-    /// Nothing that left the process, and no file it left behind, holds a key; but `env.yaml`,
-    /// where its owner keeps it.
+    /// Nothing that left the process, and no file it left behind, holds one of these keys; but
+    /// `env.yaml`, where its owner keeps it.
     #[track_caller]
-    fn kept_the_key(&self, told: &Told) {
-        let keys = [self.key.as_str(), PROJECT_TOKEN];
-        let holds_one = |text: &str| keys.iter().any(|key| text.contains(key));
+    fn kept_the_keys(&self, told: &Told, keys: &[String]) {
+        let holds_one = |text: &str| keys.iter().any(|key| text.contains(key.as_str()));
         for (place, text) in [("stdout", &told.stdout), ("stderr", &told.stderr)] {
             assert!(!holds_one(text), "a key is in {place}:\n{told}");
         }
@@ -507,10 +509,19 @@ fn replication(mode: &str, streams: &[&str]) -> String {
 #[must_use = "a run that goes on is to be ended"]
 pub(crate) struct Running<'a> {
     project: &'a Project,
+    /// What must be in no output of it.
+    keys: Vec<String>,
     child: Child,
 }
 
 impl Running<'_> {
+    /// It must not give this away either. The events of a project hold its token: who replicates
+    /// them may have it in a table.
+    fn keeping(mut self, key: &str) -> Self {
+        self.keys.push(key.to_owned());
+        self
+    }
+
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -575,7 +586,7 @@ impl Running<'_> {
             stderr: text(output.stderr),
             report: report.and_then(|json| serde_json::from_str(&json).ok()),
         };
-        self.project.kept_the_key(&told);
+        self.project.kept_the_keys(&told, &self.keys);
         Ran(told)
     }
 }
