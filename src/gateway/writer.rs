@@ -71,7 +71,7 @@ impl Writer {
     ) -> Result<Accepted, OutboxError> {
         let (answer, answered) = oneshot::channel();
         let order = Order::Accept(Parcel { to, events, answer });
-        self.orders.send(order).await.ok().expect("the writer lives as long as somebody asks it");
+        self.orders.send(order).await.expect("the writer lives as long as somebody asks it");
         answered.await.expect("the writer answers every order")
     }
 
@@ -79,7 +79,7 @@ impl Writer {
     fn note(&self, settled: Settled) -> Result<(), Unkept> {
         let (answer, answered) = oneshot::channel();
         let order = Order::Settle(settled, answer);
-        self.orders.blocking_send(order).ok().expect("the writer lives as long as somebody asks");
+        self.orders.blocking_send(order).expect("the writer lives as long as somebody asks");
         answered.blocking_recv().expect("the writer answers every order")
     }
 }
