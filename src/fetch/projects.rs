@@ -19,8 +19,8 @@ pub async fn all_projects(client: &Client) -> Result<Vec<String>, (String, AskEr
     let mut seen = 0;
     loop {
         let request = Request::get("/api/projects/".to_owned(), &counters(&["crud"]))
-            .with("limit", &PAGE.to_string())
-            .with("offset", &seen.to_string());
+            .with("limit", PAGE.to_string())
+            .with("offset", seen.to_string());
         let mut answer = Json::<Page>::default();
         let asked = client.ask(&request, &mut answer, &Meter::default()).await;
         asked.map_err(|err| (client.describe(&request), err))?;

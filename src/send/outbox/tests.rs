@@ -148,27 +148,3 @@ fn another_programs_database_is_left_alone() {
 
     assert!(refused.ends_with("cannot be used: it is another program's"), "{refused}");
 }
-
-#[test]
-fn callers_share_a_sync_and_nothing_else() {
-    let (_folder, mut outbox) = outbox(200_000);
-    let (shop, blog) = (to("phc_of_the_shop"), to("phc_of_the_blog"));
-    let large = event(2, &"x".repeat(300_000));
-
-    let taken = outbox
-        .accept_each(
-            &[
-                (&shop, &[event(1, "{1}")]),
-                (&shop, &[event(3, "{3}"), large]),
-                (&blog, &[event(1, "{1}")]),
-            ],
-            now(),
-        )
-        .unwrap();
-
-    let added = |n: usize| taken[n].as_ref().map(|accepted| accepted.added);
-    assert_eq!((added(0), added(2)), (Ok(1), Ok(1)));
-    assert!(matches!(taken[1], Err(OutboxError::Full { .. })), "all or nothing: {taken:?}");
-    assert_eq!(numbers(&outbox.next(&shop, 0).unwrap()), [1]);
-    assert_eq!(numbers(&outbox.next(&blog, 0).unwrap()), [2]);
-}
