@@ -1,9 +1,17 @@
 //! What can be typed: commands, options and their help. No behaviour.
 
+mod capture;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use capture::{
+    AliasArgs, BatchArgs, CaptureAction, CaptureArgs, EventArgs, GroupArgs, IdentifyArgs,
+    LineFormat, Occurrence, OutboxAction, OutboxArgs, Output, PageArgs, Receiver, ScreenArgs,
+    SendArgs,
+};
 
 /// Replicates PostHog into your own database, and loses nothing.
 #[derive(Debug, Parser)]
@@ -50,6 +58,10 @@ pub enum Command {
     },
     /// Show or change how far streams have come.
     State(StateArgs),
+    /// Send events into PostHog: one, or a file of them.
+    Capture(Box<CaptureArgs>),
+    /// Show, deliver or throw away what was accepted and is not delivered yet.
+    Outbox(OutboxArgs),
     /// Serve a PostHog look-alike with made-up data.
     Sandbox(SandboxArgs),
     /// Print what a shell needs to complete commands and options.

@@ -238,7 +238,8 @@ impl Failure {
     }
 }
 
-fn exit_of(err: &AskError) -> Exit {
+/// How a command ends where PostHog gave no usable answer and nothing else matters.
+pub(crate) fn exit_of(err: &AskError) -> Exit {
     match err {
         AskError::Unauthorized { .. }
         | AskError::MissingScope { .. }

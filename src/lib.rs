@@ -18,6 +18,7 @@
 
 #[macro_use]
 mod crash;
+mod pack;
 mod stop;
 mod tls;
 

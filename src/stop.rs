@@ -26,7 +26,6 @@ pub(crate) fn is_asked() -> bool {
 }
 
 /// What turns true once a stop is asked for.
-#[cfg(any(feature = "object-storage", feature = "postgres"))]
 pub(crate) fn heard() -> watch::Receiver<bool> {
     IS_ASKED.subscribe()
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each: a command reads as the list of its stages.
 
+mod capture;
 mod checks;
 mod compact;
 mod conns;
@@ -8,6 +9,7 @@ mod discover;
 mod doctor;
 mod explain;
 mod manual;
+mod outbox;
 mod run;
 mod sandbox;
 mod schema;
@@ -42,6 +44,8 @@ pub fn main(cli: Cli) -> Exit {
             Command::Schema { of } => schema::schema(of),
             Command::State(args) => state::state(&args),
             Command::Verify(args) => verify::verify(&args).await,
+            Command::Capture(args) => capture::capture(&args).await,
+            Command::Outbox(args) => outbox::outbox(&args).await,
             Command::Compact(args) => compact::compact(&args),
             Command::Completions { shell } => manual::completions(shell),
             Command::Man { dir } => manual::pages(dir.as_deref()),

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::capture::CaptureConnection;
 use super::complaint::{At, Complaint, Complaints, ConfigError, nearest};
 use super::fields::Fields;
 use super::node::{Key, Kind, Node};
@@ -172,6 +173,7 @@ impl Connections {
         let (file, node) = (format!("connection {name}"), definition.clone());
         let found = Found { file, path: String::new(), node };
         match kind_of(definition) {
+            API if only_sends(definition) => self.read_capture(name, found).map(drop),
             API => self.read_posthog(name, found).map(drop),
             _ => self.read_target(found, &self.cwd).map(drop),
         }
@@ -190,6 +192,16 @@ impl Connections {
         let example = "'{ type: api, spec: posthog, secrets: { api_key: \"phx_…\", project_id: \"12345\" } }'";
         let found = self.find(name)?.ok_or_else(|| self.unknown(name, example))?;
         self.read_posthog(name, found)
+    }
+
+    /// Where the PostHog connection called `name` sends events.
+    ///
+    /// # Errors
+    /// Where there is none, or with everything that is wrong with it.
+    pub fn capture(&self, name: &str) -> Result<CaptureConnection, ConfigError> {
+        let example = "'{ type: api, spec: posthog, secrets: { project_api_key: \"phc_…\" } }'";
+        let found = self.find(name)?.ok_or_else(|| self.unknown(name, example))?;
+        self.read_capture(name, found)
     }
 
     /// The target that `name_or_url` means: a URL, or a connection by its name. Relative
@@ -211,6 +223,13 @@ impl Connections {
         let surroundings = Surroundings { environment: &self.environment, cwd: &self.cwd };
         self.read(found, |node, path, complaints| {
             Posthog::read(name, node, path, &surroundings, complaints)
+        })
+    }
+
+    fn read_capture(&self, name: &str, found: Found) -> Result<CaptureConnection, ConfigError> {
+        let surroundings = Surroundings { environment: &self.environment, cwd: &self.cwd };
+        self.read(found, |node, path, complaints| {
+            CaptureConnection::read(name, node, path, &surroundings, complaints)
         })
     }
 
@@ -346,6 +365,12 @@ fn kind_of(node: &Node) -> &'static str {
         Some(kind) => kind_of_url(&format!("{kind}://")).unwrap_or(OTHER),
         None => said("url").and_then(kind_of_url).unwrap_or(OTHER),
     }
+}
+
+/// Whether a connection to PostHog has what sending needs, and no key to read with.
+fn only_sends(node: &Node) -> bool {
+    let secrets = &node.to_json()["secrets"];
+    secrets.get("project_api_key").is_some() && secrets.get("api_key").is_none()
 }
 
 /// A variable's value: a URL as it is, anything else as YAML, of which JSON is a part.

@@ -6,6 +6,7 @@
 mod allowance;
 pub mod audit;
 mod braces;
+pub mod capture;
 pub mod columns;
 pub mod complaint;
 pub mod connection;
@@ -30,6 +31,7 @@ pub mod yaml;
 
 pub use allowance::Allowance;
 pub use audit::AuditColumn;
+pub use capture::CaptureConnection;
 pub use columns::{DeclaredColumn, Flattening};
 pub use complaint::{At, Complaint, Complaints, ConfigError};
 pub use connection::{Connections, Defined};

@@ -133,7 +133,7 @@ impl Posthog {
 }
 
 /// The files of `spec: posthog`, `spec: file://my.yaml` or a list of such.
-fn read_specs(fields: &mut Fields<'_, '_>, cwd: &Path) -> Vec<PathBuf> {
+pub(super) fn read_specs(fields: &mut Fields<'_, '_>, cwd: &Path) -> Vec<PathBuf> {
     let Some(node) = fields.required("spec") else { return Vec::new() };
     let items = match &node.kind {
         Kind::List(items) => items.as_slice(),
@@ -151,22 +151,22 @@ fn read_specs(fields: &mut Fields<'_, '_>, cwd: &Path) -> Vec<PathBuf> {
 }
 
 /// The map `secrets`: any of its values may refer to a variable or a file.
-struct SecretFields<'n, 'c, 's> {
-    fields: Fields<'n, 'c>,
-    surroundings: &'s Surroundings<'s>,
+pub(super) struct SecretFields<'n, 'c, 's> {
+    pub(super) fields: Fields<'n, 'c>,
+    pub(super) surroundings: &'s Surroundings<'s>,
 }
 
 impl SecretFields<'_, '_, '_> {
     /// The value of `key` after following its reference. None where it is not given or
     /// its reference leads nowhere, which is said.
-    fn value(&mut self, key: &'static str) -> Option<String> {
+    pub(super) fn value(&mut self, key: &'static str) -> Option<String> {
         let text = self.fields.opt_text(key)?;
         let value = self.follow(text).map_err(|message| self.fields.complain(key, message)).ok()?;
         Some(value.trim().to_owned())
     }
 
     /// The value of `key`, which must be given.
-    fn required(&mut self, key: &'static str) -> Option<String> {
+    pub(super) fn required(&mut self, key: &'static str) -> Option<String> {
         self.fields.required(key)?;
         let value = self.value(key)?;
         if value.is_empty() {
@@ -234,16 +234,46 @@ impl SecretFields<'_, '_, '_> {
     }
 
     fn origin(&mut self) -> Option<String> {
+        self.host_read(origin_of)
+    }
+
+    /// What `read` makes of the host.
+    pub(super) fn host_read(
+        &mut self,
+        read: fn(&str) -> Result<String, &'static str>,
+    ) -> Option<String> {
         let host = self.value("host").unwrap_or_else(|| DEFAULT_HOST.to_owned());
-        origin_of(&host).map_err(|message| self.fields.complain("host", message)).ok()
+        read(&host).map_err(|message| self.fields.complain("host", message)).ok()
     }
 }
 
-/// The origin that a bare domain or a URL means.
+const HOST_EXPECTED: &str =
+    "expected a domain or a URL, as in us.posthog.com or http://localhost:8000";
+
+/// The origin at which the host that is meant answers questions.
 fn origin_of(host: &str) -> Result<String, &'static str> {
-    let expected = "expected a domain or a URL, as in us.posthog.com or http://localhost:8000";
+    let url = url_of(host)?;
+    match url.host_str() {
+        // Where the application was before it had regions.
+        Some("app.posthog.com") => moved(url, "us.posthog.com"),
+        Some("us.i.posthog.com" | "eu.i.posthog.com") => {
+            Err("takes events but answers no questions: write it without the `.i`")
+        }
+        _ => Ok(url.origin().ascii_serialization()),
+    }
+}
+
+/// The origin of the same PostHog with another host.
+pub(super) fn moved(mut url: Url, host: &str) -> Result<String, &'static str> {
+    url.set_host(Some(host)).map_err(|_| HOST_EXPECTED)?;
+    Ok(url.origin().ascii_serialization())
+}
+
+/// The address that a bare domain or a URL means: scheme, host and port.
+pub(super) fn url_of(host: &str) -> Result<Url, &'static str> {
+    let expected = HOST_EXPECTED;
     let text = if host.contains("://") { host.to_owned() } else { format!("https://{host}") };
-    let mut url = Url::parse(&text).map_err(|_| expected)?;
+    let url = Url::parse(&text).map_err(|_| expected)?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(expected);
     }
@@ -253,22 +283,11 @@ fn origin_of(host: &str) -> Result<String, &'static str> {
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err("only scheme, host and port: leave out what follows");
     }
-    let moved = match url.host_str() {
-        // Where the application was before it had regions.
-        Some("app.posthog.com") => Some("us.posthog.com"),
-        Some("us.i.posthog.com" | "eu.i.posthog.com") => {
-            return Err("takes events but answers no questions: write it without the `.i`");
-        }
-        _ => None,
-    };
-    if let Some(moved) = moved {
-        url.set_host(Some(moved)).map_err(|_| expected)?;
-    }
-    Ok(url.origin().ascii_serialization())
+    Ok(url)
 }
 
 impl Inputs {
-    fn read(mut fields: Fields<'_, '_>) -> Self {
+    pub(super) fn read(mut fields: Fields<'_, '_>) -> Self {
         let default = Self::default();
         let inputs = Self {
             requests_per_second: fields

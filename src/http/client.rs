@@ -7,7 +7,7 @@
 //!
 //! It knows nothing of rows or pages, and never waits longer than `max_wait` at once.
 
-mod transport;
+pub(super) mod transport;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

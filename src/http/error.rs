@@ -167,6 +167,12 @@ pub enum ClientError {
     /// The key has characters that no header can carry.
     #[error("the API key contains characters that no HTTP header can carry")]
     Key,
+    /// A header has characters that no header can carry.
+    #[error("the header `{name}` contains characters that no HTTP header can carry")]
+    Header {
+        /// Its name.
+        name: String,
+    },
     /// A setting is out of range.
     #[error("`{name}` is {value}, which is out of range")]
     Setting {
@@ -195,6 +201,7 @@ impl ClientError {
         match self {
             Self::Origin { .. } => "write the host as `https://eu.posthog.com`",
             Self::Key => "copy the key again, without line breaks or quotes",
+            Self::Header { .. } => "write it as `X-Name: value`",
             Self::Setting { .. } => "leave the setting out to get its default",
             Self::Tls { .. } => {
                 "install the system's CA certificates (package `ca-certificates`), or point \

@@ -6,10 +6,14 @@
 //! judge the answer, waits as `retry` says, and pours the body into an
 //! [`Intake`] while it arrives. What it cannot mend is an [`AskError`].
 //!
+//! Sending is simpler: [`Capture::post`] spends no quota and keeps no pace, since PostHog's capture
+//! has neither; the answer is a status and a few words.
+//!
 //! This module never reads a row, follows a `next` link or knows a stream. It
 //! repeats requests freely: whoever sends something that must not happen twice
 //! has to make it safe to repeat.
 
+mod capture;
 mod client;
 mod clock;
 mod error;
@@ -29,6 +33,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use capture::{Answered, Capture, CaptureSettings, Packed};
 pub use client::{Begun, Client, Settings};
 pub use error::{AskError, ClientError};
 pub use quota::Left;

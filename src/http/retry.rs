@@ -2,10 +2,11 @@
 //!
 //! [`Retries`] turns each fault into a wait, or into the error to give up with.
 //! The server's advice outranks our own backoff: 429 without advice backs off
-//! exponentially, everything else linearly. The `backoff` crate only generates
+//! exponentially, everything else linearly; where events are sent, all does so
+//! exponentially, from half a second. The `backoff` crate only generates
 //! delays; its retry loop would ignore every cap once a server names a wait.
 //!
-//! Nothing here sleeps: the one waiting loop is [`super::Client::ask`].
+//! Nothing here sleeps: that is done by [`super::Client`] and [`super::Capture`].
 
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ const THROTTLED_RETRIES: u32 = 5;
 /// Retries of a question that fails otherwise.
 const FAULT_RETRIES: u32 = 3;
 
+/// Who sends looks again as often while PostHog is down.
+const LONGEST_OF_SENDING: Duration = Duration::from_secs(30);
+
 /// How long to wait where the server does not say.
 #[derive(Debug, Clone)]
 pub(super) struct Patience {
@@ -38,6 +42,11 @@ pub(super) struct Patience {
     pub jitter: f64,
     /// On average added to a wait the server names, which it must never shorten.
     pub spread: Duration,
+    /// The longest wait that the server did not ask for.
+    pub longest: Duration,
+    /// Retries of what is sent, whatever the fault; of a question there are as many as its
+    /// kind of fault deserves.
+    pub of_sending: Option<u32>,
 }
 
 impl Patience {
@@ -50,11 +59,23 @@ impl Patience {
             least: Duration::from_secs(1),
             jitter: 0.25,
             spread: Duration::from_millis(250),
+            longest: max_wait,
+            of_sending: None,
         }
     }
-}
 
-impl Patience {
+    /// The patience of sending events, as PostHog's own libraries have it.
+    pub(super) fn of_sending(retries: u32, max_wait: Duration) -> Self {
+        let first = Duration::from_millis(500);
+        Self {
+            exponential: first,
+            least: first,
+            longest: LONGEST_OF_SENDING.min(max_wait),
+            of_sending: Some(retries),
+            ..Self::of(max_wait)
+        }
+    }
+
     /// The same with another first wait, from which the others grow.
     pub(super) fn beginning_with(self, wait: Duration) -> Self {
         Self { linear: wait, exponential: wait * 2, least: wait, ..self }
@@ -77,7 +98,7 @@ impl Retries {
             .with_initial_interval(patience.exponential)
             .with_multiplier(2.0)
             .with_randomization_factor(patience.jitter)
-            .with_max_interval(patience.max_wait)
+            .with_max_interval(patience.longest)
             .with_max_elapsed_time(None)
             .build();
         Self { patience: patience.clone(), doubling, throttled: 0, faults: 0 }
@@ -114,6 +135,9 @@ impl Retries {
     }
 
     fn is_exhausted(&self, kind: Kind) -> bool {
+        if let Some(retries) = self.patience.of_sending {
+            return self.throttled + self.faults >= retries;
+        }
         match kind {
             Kind::Throttled => self.throttled >= THROTTLED_RETRIES,
             Kind::Server | Kind::Network | Kind::Body => self.faults >= FAULT_RETRIES,
@@ -122,11 +146,16 @@ impl Retries {
 
     fn own_delay(&mut self, kind: Kind) -> Duration {
         match kind {
-            Kind::Throttled => self.doubling.next_backoff().unwrap_or(self.patience.max_wait),
+            _ if self.patience.of_sending.is_some() => self.doubled(),
+            Kind::Throttled => self.doubled(),
             Kind::Server | Kind::Network | Kind::Body => {
                 jittered(self.patience.linear, self.patience.jitter) * (self.faults + 1)
             }
         }
+    }
+
+    fn doubled(&mut self) -> Duration {
+        self.doubling.next_backoff().unwrap_or(self.patience.longest)
     }
 
     /// The error that a fault becomes when it does not go away.
@@ -140,7 +169,9 @@ impl Retries {
                 detail: format!("still refused after {attempts} attempts: {detail}"),
             },
             // A gateway that never waits long enough: a smaller question is answered sooner.
-            Kind::Server if status == Some(504) => AskError::TooMuch { status: 504, detail },
+            Kind::Server if status == Some(504) && self.patience.of_sending.is_none() => {
+                AskError::TooMuch { status: 504, detail }
+            }
             Kind::Server | Kind::Network => AskError::Unavailable { status, attempts, detail },
             Kind::Body => {
                 AskError::Contract { detail: format!("{detail} (after {attempts} attempts)") }
@@ -207,6 +238,24 @@ mod tests {
         );
         assert_eq!(unavailable.to_string(), "no answer after 4 attempts: busy");
         assert!(matches!(contract, AskError::Contract { .. }), "{contract}");
+    }
+
+    #[test]
+    fn what_is_sent_is_sent_again_so_many_times_whatever_fails() {
+        let patience = Patience::of_sending(4, Duration::from_secs(900));
+        let patience = Patience { jitter: 0.0, spread: Duration::ZERO, ..patience };
+        for kind in [Kind::Throttled, Kind::Server, Kind::Network] {
+            let mut retries = Retries::new(&patience);
+            let waits: Vec<Duration> =
+                std::iter::from_fn(|| retries.next(fault(kind, None), now()).ok()).collect();
+
+            assert_eq!(waits, [500, 1000, 2000, 4000].map(Duration::from_millis), "{kind:?}");
+        }
+        let mut retries = Retries::new(&Patience { of_sending: Some(20), ..patience });
+        retries.next(fault(Kind::Server, Some(45)), now()).unwrap();
+        let last =
+            std::iter::from_fn(|| retries.next(fault(Kind::Server, None), now()).ok()).last();
+        assert_eq!(last, Some(Duration::from_secs(30)), "only the server asks for more");
     }
 
     #[test]

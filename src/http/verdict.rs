@@ -112,6 +112,16 @@ pub(super) fn judge(facts: &Facts, refusal: &Refusal) -> Verdict {
     }
 }
 
+/// Says what follows from the answer to events that were sent. None is too large a question, and
+/// 413 and 400 are the sender's to mend.
+pub(super) fn judge_sent(facts: &Facts, refusal: &Refusal) -> Verdict {
+    match facts.status {
+        429 => retry(Kind::Throttled, facts, refusal),
+        503.. if facts.status < 600 => retry(Kind::Server, facts, refusal),
+        _ => judge(facts, refusal),
+    }
+}
+
 fn throttled(facts: &Facts, refusal: &Refusal) -> Verdict {
     throttled_or(Kind::Throttled, facts, refusal)
 }
@@ -229,6 +239,31 @@ mod tests {
             (700, None, "", "Contract"),
         ] {
             assert_eq!(word(&verdict(status, after, body)), expected, "{status} {after:?} {body}");
+        }
+    }
+
+    #[test]
+    fn events_are_sent_again_only_where_that_may_help() {
+        for (status, body, expected) in [
+            (200, "", "accept"),
+            (204, "", "accept"),
+            (307, "", "Contract"),
+            (400, "failed to parse request", "Refused"),
+            (401, "API key is not valid: empty", "Unauthorized"),
+            (403, "", "Forbidden"),
+            (404, "", "NotFound"),
+            (408, "client stopped sending data", "Server"),
+            (413, "maximum event size exceeded", "Refused"),
+            (429, r#"{"detail":"at capacity"}"#, "Throttled"),
+            (500, "internal server error", "Server"),
+            (503, r#"{"detail":"timeout"}"#, "Server"),
+            (504, r#"{"detail":"timeout"}"#, "Server"),
+            (512, "", "Server"),
+            (700, "", "Contract"),
+        ] {
+            let facts = Facts { status, ..Facts::default() };
+            let verdict = judge_sent(&facts, &Refusal::read(body.as_bytes()));
+            assert_eq!(word(&verdict), expected, "{status} {body}");
         }
     }
 

@@ -29,7 +29,6 @@ mod manifest;
 pub(super) mod names;
 #[cfg(feature = "object-storage")]
 mod objects;
-mod pack;
 mod page;
 #[cfg(feature = "parquet")]
 mod parquet;

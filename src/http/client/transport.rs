@@ -12,12 +12,14 @@
 
 use std::error::Error;
 use std::fmt::Write;
+use std::str::FromStr;
 use std::time::Duration;
 
-use reqwest::Response;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, RETRY_AFTER,
 };
+use reqwest::{RequestBuilder, Response};
 use tokio::time::Instant;
 use url::{Host, Position, Url};
 
@@ -26,7 +28,7 @@ use crate::config::secret::Secret;
 use crate::cursor::Timestamp;
 use crate::http::refusal::{Facts, Refusal, retry_after};
 use crate::http::verdict::{Fault, Setback};
-use crate::http::{ClientError, Intake, Method, Request, quote, spell};
+use crate::http::{ClientError, Intake, Method, Packed, Request, quote, spell};
 
 /// For a connection to stand. Longer, and the host is not there.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -61,6 +63,27 @@ impl Transport {
         Ok(Self { http, origin, timeouts })
     }
 
+    /// The same without a key, for what carries its own; `headers` go with every request.
+    ///
+    /// # Errors
+    ///
+    /// The origin or a header cannot be used, or there are no CA certificates.
+    pub(in crate::http) fn without_key(
+        text: &str,
+        headers: &[(String, String)],
+        timeouts: Timeouts,
+    ) -> Result<Self, ClientError> {
+        let origin = origin(text)?;
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let refused = || ClientError::Header { name: name.clone() };
+            let value = HeaderValue::from_str(value).map_err(|_| refused())?;
+            map.append(HeaderName::from_str(name).map_err(|_| refused())?, value);
+        }
+        let http = connector(&origin, map)?;
+        Ok(Self { http, origin, timeouts })
+    }
+
     /// Scheme, host and port.
     pub(in crate::http) fn origin(&self) -> String {
         self.origin.origin().ascii_serialization()
@@ -87,6 +110,28 @@ impl Transport {
             Some(body) => builder.json(body),
             None => builder,
         };
+        self.answer(builder, now).await
+    }
+
+    /// Sends JSON to a path, which may have a query, and waits for the head of the answer.
+    pub(in crate::http) async fn post(
+        &self,
+        place: &str,
+        body: &Packed,
+        now: Timestamp,
+    ) -> Result<Answer, Fault> {
+        let mut url = self.origin.clone();
+        let (path, query) = place.split_once('?').map_or((place, None), |(p, q)| (p, Some(q)));
+        url.set_path(path);
+        url.set_query(query);
+        let mut builder = self.http.post(url).header(CONTENT_TYPE, "application/json");
+        if body.is_gzip {
+            builder = builder.header(CONTENT_ENCODING, "gzip");
+        }
+        self.answer(builder.body(body.bytes.clone()), now).await
+    }
+
+    async fn answer(&self, builder: RequestBuilder, now: Timestamp) -> Result<Answer, Fault> {
         let mut deadline = Deadline { left: self.timeouts.whole };
         let response = deadline.within(self.timeouts.first_byte, builder.send()).await?;
         let facts = self.facts(&response, now);
@@ -151,6 +196,11 @@ impl Answer {
     /// Reads the beginning of the body as a refusal. One that breaks off, or takes
     /// longer than a piece may, still says something.
     pub(in crate::http) async fn refusal(&mut self) -> Refusal {
+        Refusal::read(&self.beginning().await)
+    }
+
+    /// The beginning of the body, as far as it comes.
+    pub(in crate::http) async fn beginning(&mut self) -> Vec<u8> {
         let mut deadline = Deadline { left: self.between_bytes };
         let mut body = Vec::new();
         while body.len() < REFUSAL_BYTES
@@ -160,7 +210,7 @@ impl Answer {
             body.extend_from_slice(&bytes);
         }
         body.truncate(REFUSAL_BYTES);
-        Refusal::read(&body)
+        body
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole questions against a scripted server, with the clock held still.
 
 mod answers;
+mod sending;
 mod server;
 mod waits;
 mod words;

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use csv_core::{ReadFieldResult, Reader};
 
 use crate::config::Compression;
+use crate::pack::{Packed, unpack};
 use crate::record::batch::Row;
 use crate::record::bytes;
 use crate::record::repair::Repairs;
 use crate::record::value::Value;
 use crate::schema::Schema;
 use crate::target::files::format::{EachObject, RowWriter, TextColumn, text_of};
-use crate::target::files::pack::{Packed, unpack};
 use crate::target::files::shape::{SEQ, Shape};
 
 /// A file with a header.

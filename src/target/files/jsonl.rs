@@ -8,10 +8,10 @@ use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
 use crate::config::Compression;
+use crate::pack::{Packed, unpack};
 use crate::record::batch::Row;
 use crate::record::repair::Repairs;
 use crate::target::files::format::{EachObject, RowWriter};
-use crate::target::files::pack::{Packed, unpack};
 use crate::target::files::shape::{SEQ, Shape};
 
 /// A file of lines.

@@ -24,12 +24,12 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::cursor::Timestamp;
+use crate::pack::BUFFER;
 use crate::record::batch::Row;
 use crate::record::repair::Repairs;
 use crate::record::value::Value;
 use crate::schema::{ColumnType, Schema};
 use crate::target::files::format::{EachObject, RowWriter, TextColumn, text_of};
-use crate::target::files::pack::BUFFER;
 use crate::target::files::shape::{SEQ, Shape, Slot};
 
 /// The level of zstd: the higher ones cost more than they save.
