@@ -8,6 +8,7 @@
 pub mod batch;
 pub(crate) mod bytes;
 pub(crate) mod city;
+pub(crate) mod csv;
 pub mod filter;
 pub(crate) mod inside;
 pub(crate) mod json;

@@ -89,6 +89,12 @@ pub enum Code {
     PersonProfileConflict,
     /// It is larger than PostHog takes.
     TooLarge,
+    /// Its row has no key.
+    KeyMissing,
+    /// Other rows have the same key.
+    KeyTwice,
+    /// Several persons have its e-mail.
+    EmailAmbiguous,
     /// PostHog refused it.
     Refused,
 }
