@@ -1,6 +1,7 @@
 //! What can be typed: commands, options and their help. No behaviour.
 
 mod capture;
+mod sync;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ pub use capture::{
     LineFormat, Occurrence, OutboxAction, OutboxArgs, Output, PageArgs, Receiver, ScreenArgs,
     SendArgs,
 };
+
+pub use sync::SyncArgs;
 
 /// Replicates PostHog into your own database, and loses nothing.
 #[derive(Debug, Parser)]
@@ -60,6 +63,8 @@ pub enum Command {
     State(StateArgs),
     /// Send events into PostHog: one, or a file of them.
     Capture(Box<CaptureArgs>),
+    /// Send what is new and what has changed in a table into PostHog: events, persons, pages.
+    Sync(SyncArgs),
     /// Show, deliver or throw away what was accepted and is not delivered yet.
     Outbox(OutboxArgs),
     /// Serve a PostHog look-alike with made-up data.

@@ -14,6 +14,7 @@ mod run;
 mod sandbox;
 mod schema;
 mod state;
+mod sync;
 mod verify;
 
 use tokio::sync::watch;
@@ -45,6 +46,7 @@ pub fn main(cli: Cli) -> Exit {
             Command::State(args) => state::state(&args),
             Command::Verify(args) => verify::verify(&args).await,
             Command::Capture(args) => capture::capture(&args).await,
+            Command::Sync(args) => sync::sync(&args).await,
             Command::Outbox(args) => outbox::outbox(&args).await,
             Command::Compact(args) => compact::compact(&args),
             Command::Completions { shell } => manual::completions(shell),

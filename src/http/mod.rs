@@ -17,6 +17,7 @@ mod capture;
 mod client;
 mod clock;
 mod error;
+mod json;
 mod quota;
 mod rate_limit;
 mod refusal;
@@ -36,6 +37,7 @@ use serde_json::Value;
 pub use capture::{Answered, Capture, CaptureSettings, Packed};
 pub use client::{Begun, Client, Settings};
 pub use error::{AskError, ClientError};
+pub use json::Json;
 pub use quota::Left;
 pub use webhook::Webhook;
 

@@ -49,7 +49,7 @@ pub struct SnapshotError {
 }
 
 /// A sync as it was when its last run ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Known {
     /// Its place in the database.
     pub id: i64,

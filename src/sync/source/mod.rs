@@ -91,6 +91,14 @@ impl Place {
         matches!(self, Self::Files(_))
     }
 
+    /// Whether every row has all columns, as a table's have; an object in a line has what it has.
+    pub fn is_even(&self, rows: &Rows) -> bool {
+        match rows {
+            Rows::File(path) => path.contains(".csv"),
+            Rows::Query(_) | Rows::Table(_) => true,
+        }
+    }
+
     /// Reads rows, in the source's order, until there are no more or `visit` takes no more. Needs
     /// a thread that may block.
     ///
