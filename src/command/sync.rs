@@ -149,7 +149,7 @@ impl Round<'_> {
     async fn bring(&self, sync: &Sync) -> Synced {
         let begun = Instant::now();
         let mut book = Book::of(sync, self.home.rejects(sync), self.args.dry_run);
-        let result = self.try_bring(sync, &mut book).await;
+        let result = self.try_bring(&mut book).await;
         let closed = book.close();
         let mut synced = book.told;
         synced.failure = result.and(closed).err();
@@ -161,7 +161,7 @@ impl Round<'_> {
         synced
     }
 
-    async fn try_bring<'s>(&self, sync: &'s Sync, book: &mut Book<'s>) -> Result<(), Failure> {
+    async fn try_bring(&self, book: &mut Book<'_>) -> Result<(), Failure> {
         let to = self.way.destination(false);
         let is_to_send = tokio::task::block_in_place(|| {
             book.open(Snapshot::open(&self.home.snapshot), &to, self.args.full)?;

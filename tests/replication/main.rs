@@ -32,6 +32,7 @@ mod secrets;
 mod sling;
 mod state;
 mod support;
+mod sync;
 mod verify;
 mod wanted;
 mod weather;

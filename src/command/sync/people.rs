@@ -164,7 +164,11 @@ impl People {
                 ([], _) => Meant::Nobody,
                 ([one], _) => Meant::These(vec![id(one)]),
                 (several, Ambiguous::All) => Meant::These(several.iter().map(id).collect()),
-                (several, Ambiguous::Reject) => Meant::Several(several.iter().map(id).collect()),
+                (several, Ambiguous::Reject) => {
+                    let mut ids: Vec<String> = several.iter().map(id).collect();
+                    ids.sort();
+                    Meant::Several(ids)
+                }
                 (several, Ambiguous::Latest) => {
                     Meant::These(vec![id(self.latest(several).await?)])
                 }
