@@ -2,6 +2,7 @@
 
 mod capture;
 mod serve;
+mod sync;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub use capture::{
     SendArgs,
 };
 pub use serve::{MappingArgs, ServeArgs};
+pub use sync::SyncArgs;
 
 /// Replicates PostHog into your own database, and loses nothing.
 #[derive(Debug, Parser)]
@@ -62,6 +64,8 @@ pub enum Command {
     State(StateArgs),
     /// Send events into PostHog: one, or a file of them.
     Capture(Box<CaptureArgs>),
+    /// Send what is new and what has changed in a table into PostHog: events, persons, pages.
+    Sync(SyncArgs),
     /// Show, deliver or throw away what was accepted and is not delivered yet.
     Outbox(OutboxArgs),
     /// Take the calls of Segment's and RudderStack's SDKs over HTTP, and deliver them.

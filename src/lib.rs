@@ -43,5 +43,6 @@ pub mod schema;
 pub mod send;
 pub mod spec;
 pub mod state;
+pub mod sync;
 pub mod target;
 pub mod verify;

@@ -22,6 +22,8 @@ use crate::send::deliver::{BATCH, Halt, Terms};
 use crate::send::outbox::Destination;
 
 pub(super) use kept::{Kept, deliver_waiting, outbox_file, outbox_unusable};
+pub(super) use rejects::Rejects;
+pub(super) use single::sign;
 
 /// Where events go if nobody says otherwise.
 const DEFAULT_HOST: &str = "us.posthog.com";
@@ -129,6 +131,8 @@ pub(super) enum Rest {
     InOutbox,
     /// In the file that it was read from; this says which lines.
     InFile(String),
+    /// In the table that it was read from.
+    InSource,
     /// It was on the command line.
     Nowhere,
 }
@@ -142,6 +146,9 @@ impl Rest {
             Self::InFile(lines) => format!(
                 "{lines}; send the file again: what PostHog has keeps its uuid, and is not doubled"
             ),
+            Self::InSource => "what PostHog has taken is remembered: run the sync again, and the rest \
+                               is sent, with the same uuids"
+                .to_owned(),
             Self::Nowhere => {
                 "the event is not kept: give the command again, with --uuid if it may have arrived, \
                  or with --outbox"

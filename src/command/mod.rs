@@ -15,6 +15,7 @@ mod sandbox;
 mod schema;
 mod serve;
 mod state;
+mod sync;
 mod verify;
 
 use tokio::sync::watch;
@@ -46,6 +47,7 @@ pub fn main(cli: Cli) -> Exit {
             Command::State(args) => state::state(&args),
             Command::Verify(args) => verify::verify(&args).await,
             Command::Capture(args) => capture::capture(&args).await,
+            Command::Sync(args) => sync::sync(&args).await,
             Command::Outbox(args) => outbox::outbox(&args).await,
             Command::Serve(args) => serve::serve(&args).await,
             Command::Compact(args) => compact::compact(&args).await,

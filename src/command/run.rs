@@ -38,7 +38,7 @@ use crate::spec::registry::Registry;
 use crate::state::lock::{Lock, LockError};
 use crate::state::store::StateStore;
 
-pub(super) use connect::{answers_sql, greet};
+pub(super) use connect::{answers_sql, connect, greet};
 pub(super) use jobs::{keep_copy, place, unusable_state};
 pub(super) use projects::{ProjectSource, of as projects_of};
 

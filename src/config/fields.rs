@@ -57,6 +57,11 @@ impl<'n, 'c> Fields<'n, 'c> {
         self.complaints.add(at, &self.path_of(key), message);
     }
 
+    /// Complains of what is below this map, at its place or else at the map's.
+    pub fn complain_at(&self, at: Option<At>, key: &str, message: impl Into<String>) {
+        self.complaints.add(at.unwrap_or(self.at), &self.path_of(key), message);
+    }
+
     /// Complains that `node`, found below `key`, should be `what` and is not.
     pub fn expected(&self, what: &str, node: &Node, key: &str) {
         self.complaints.expected(what, node, &self.path_of(key));

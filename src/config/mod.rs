@@ -23,6 +23,7 @@ pub mod replication;
 pub mod s3;
 pub mod secret;
 pub mod source_options;
+pub mod sync;
 pub mod target;
 mod timeouts;
 pub mod transforms;
@@ -46,6 +47,7 @@ pub use replication::{DeleteMissing, PROJECT, Replication, Sql, StreamConfig, Wh
 pub use s3::{AccessKeys, S3};
 pub use secret::Secret;
 pub use source_options::ReadBy;
+pub use sync::SyncFile;
 pub use target::TargetConnection;
 pub use timeouts::Timeouts;
 pub use transforms::DeclaredTransform;

@@ -9,6 +9,7 @@ pub mod batch;
 pub(crate) mod bytes;
 pub mod casing;
 pub(crate) mod city;
+pub(crate) mod csv;
 pub mod filter;
 pub(crate) mod inside;
 pub(crate) mod json;

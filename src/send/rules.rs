@@ -22,7 +22,7 @@ use crate::cursor::Timestamp;
 
 /// In which an id that is no UUID becomes one: the v5 UUID of `PostHog` under the UUID of zeros.
 /// PostHog's own Segment destination uses it, so what came either way is taken for the same.
-const IDS: Uuid = Uuid::from_u128(0x671b_c869_c8ec_5bcb_9bb5_8d78_8bd2_0513);
+pub(super) const IDS: Uuid = Uuid::from_u128(0x671b_c869_c8ec_5bcb_9bb5_8d78_8bd2_0513);
 
 /// The longest distinct id in characters; PostHog cuts what is longer, and so makes two persons one.
 const LONGEST_ID: usize = 200;
@@ -89,6 +89,12 @@ pub enum Code {
     PersonProfileConflict,
     /// It is larger than PostHog takes.
     TooLarge,
+    /// Its row has no key.
+    KeyMissing,
+    /// Other rows have the same key.
+    KeyTwice,
+    /// Several persons have its e-mail.
+    EmailAmbiguous,
     /// PostHog refused it.
     Refused,
 }

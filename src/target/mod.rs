@@ -16,7 +16,7 @@ mod cluster;
 mod conformance;
 mod files;
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(crate) mod postgres;
 #[cfg(test)]
 #[path = "../../tests/replication/support/reader.rs"]
 mod reader;

@@ -41,10 +41,10 @@ use crate::stop;
 use crate::target::{Load, Opening, Recall, Replay, Scan, Shown, Target, TargetError, Written};
 
 use checkpoints::Mark;
-use error::Fault;
+pub(crate) use error::Fault;
 use merge::Merge;
 use name::Table;
-use session::Session;
+pub(crate) use session::Session;
 
 /// The name an object has in a database; the object as it is where it can have none.
 pub(super) fn name_of(server: &Postgres, object: &str) -> String {

@@ -35,6 +35,7 @@ mod serve;
 mod sling;
 mod state;
 mod support;
+mod sync;
 mod verify;
 mod wanted;
 mod weather;

@@ -14,21 +14,21 @@ use crate::config::secret::redact;
 use crate::send::rules::Rejection;
 
 /// The rejects of one input.
-pub(super) struct Rejects {
+pub(in crate::command) struct Rejects {
     path: PathBuf,
     file: Option<BufWriter<File>>,
     /// How many there are.
-    pub(super) count: u64,
+    pub(in crate::command) count: u64,
 }
 
 impl Rejects {
     /// None yet.
-    pub(super) fn at(path: PathBuf) -> Self {
+    pub(in crate::command) fn at(path: PathBuf) -> Self {
         Self { path, file: None, count: 0 }
     }
 
     /// Where they are, if there are any.
-    pub(super) fn path(&self) -> Option<&Path> {
+    pub(in crate::command) fn path(&self) -> Option<&Path> {
         self.file.as_ref().map(|_| self.path.as_path())
     }
 
@@ -43,11 +43,19 @@ impl Rejects {
         rejection: &Rejection,
         text: &[u8],
     ) -> Result<(), String> {
-        self.count += 1;
         let Rejection { code, reason } = rejection;
         let event = serde_json::from_slice(text);
         let event = event.unwrap_or_else(|_| Value::String(String::from_utf8_lossy(text).into()));
-        let told = json!({ "line": line, "code": code, "reason": reason, "event": event });
+        self.put(&json!({ "line": line, "code": code, "reason": reason, "event": event }))
+    }
+
+    /// Writes down what is told of something that was not sent.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub(in crate::command) fn put(&mut self, told: &Value) -> Result<(), String> {
+        self.count += 1;
         let unwritten = |err| format!("{} cannot be written: {err}", self.path.display());
         let file = match &mut self.file {
             Some(file) => file,
@@ -61,7 +69,7 @@ impl Rejects {
     /// # Errors
     ///
     /// The file cannot be written.
-    pub(super) fn finish(&mut self) -> Result<(), String> {
+    pub(in crate::command) fn finish(&mut self) -> Result<(), String> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let flushed = file.flush().and_then(|()| file.get_ref().sync_all());
         flushed.map_err(|err| format!("{} cannot be written: {err}", self.path.display()))

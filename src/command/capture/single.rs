@@ -101,7 +101,7 @@ fn draft(
 }
 
 /// Says who sent an event that does not say it itself.
-pub(super) fn sign(properties: &mut Map<String, Value>) {
+pub(in crate::command) fn sign(properties: &mut Map<String, Value>) {
     if !properties.contains_key("$lib") {
         properties.insert("$lib".into(), env!("CARGO_PKG_NAME").into());
         properties.insert("$lib_version".into(), env!("CARGO_PKG_VERSION").into());

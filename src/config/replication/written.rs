@@ -33,7 +33,7 @@ impl Written {
 
     /// The tree with its variables filled in, and the variables that it sets itself: they win over
     /// those of the environment.
-    pub(super) fn expanded(
+    pub(in crate::config) fn expanded(
         &self,
         environment: &Environment,
         complaints: &Complaints,

@@ -21,7 +21,7 @@ use super::{LARGEST_BODY, PROJECT_TOKEN};
 use crate::cursor::Timestamp;
 
 /// The most bytes of JSON that one event may have.
-pub(super) const LARGEST_EVENT: usize = 1_000_000;
+const LARGEST_EVENT: usize = 1_000_000;
 
 const TOO_LARGE: &str = "maximum event size exceeded: message too large";
 
@@ -142,7 +142,6 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
-
     use url::form_urlencoded;
 
     use super::*;

@@ -32,12 +32,8 @@ pub use profile::{Options, Profile};
 
 use self::message::Message;
 use super::draft::Draft;
+use super::rules::IDS;
 use crate::cursor::Timestamp;
-
-/// In which a message's id becomes the event's UUID, whatever it looks like: the version 5 UUID
-/// of `PostHog` under the UUID of zeros. PostHog's own Segment destination does the same, so what
-/// comes by both ways counts once.
-const MESSAGES: Uuid = Uuid::from_u128(0x671b_c869_c8ec_5bcb_9bb5_8d78_8bd2_0513);
 
 /// How messages become events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +113,7 @@ impl Mapping {
         if self.options.anonymous_without_person {
             leave_person_out(&message, &mut draft);
         }
-        draft.id = Some(Uuid::new_v5(&MESSAGES, message.id.as_bytes()).to_string());
+        draft.id = Some(Uuid::new_v5(&IDS, message.id.as_bytes()).to_string());
         draft.timestamp = draft.timestamp.or_else(|| Some(message.happened_at()));
         Ok(Outcome::Draft(draft))
     }

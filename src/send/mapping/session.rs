@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::{Builder, Uuid};
 
-use super::MESSAGES;
+use super::super::rules::IDS;
 use super::message::number_text;
 
 /// A start below this is in seconds, not in milliseconds: these would lie in March 1973.
@@ -25,7 +25,7 @@ pub(super) fn from_start(number: &Value, who: &str) -> Option<Uuid> {
     let start: u64 = text.parse().ok()?;
     let millis = if start < LEAST_MILLIS { start.checked_mul(1_000)? } else { start };
     let millis = millis.checked_sub(EARLIER).filter(|millis| *millis < 1 << 48)?;
-    let hash = Uuid::new_v5(&MESSAGES, format!("{text} {who}").as_bytes()).into_bytes();
+    let hash = Uuid::new_v5(&IDS, format!("{text} {who}").as_bytes()).into_bytes();
     // The bytes between hold the version and the variant of the hash.
     let [a, b, c, d, e, f, .., g, h, i, j] = hash;
     Some(Builder::from_unix_timestamp_millis(millis, &[a, b, c, d, e, f, g, h, i, j]).into_uuid())

@@ -6,15 +6,14 @@
 //! so fields are written here, and read with the parser that `csv` is made of.
 
 use std::fs::File;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
-
-use csv_core::{ReadFieldResult, Reader};
 
 use crate::config::Compression;
 use crate::pack::{Packed, unpack};
 use crate::record::batch::Row;
 use crate::record::bytes;
+use crate::record::csv::Records;
 use crate::record::repair::Repairs;
 use crate::record::value::Value;
 use crate::schema::Schema;
@@ -100,8 +99,7 @@ pub(super) fn objects(
     schema: &Schema,
     each: &mut EachObject<'_>,
 ) -> io::Result<()> {
-    let mut records =
-        Records { text: unpack(file, compression)?, reader: Reader::new(), record: Vec::new() };
+    let mut records = Records::of(unpack(file, compression)?);
     if !records.advance()? {
         return Ok(());
     }
@@ -128,51 +126,4 @@ pub(super) fn objects(
         each(&object)?;
     }
     Ok(())
-}
-
-/// The records of a text.
-struct Records {
-    text: Box<dyn BufRead>,
-    reader: Reader,
-    /// The record in hand; a field without value is none.
-    record: Vec<Option<String>>,
-}
-
-impl Records {
-    /// Goes on to the next record; false where there is none.
-    fn advance(&mut self) -> io::Result<bool> {
-        self.record.clear();
-        loop {
-            let (field, is_end) = self.field()?;
-            let Some(field) = field else { return Ok(!self.record.is_empty()) };
-            self.record.push(field);
-            if is_end {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// The next field, and whether it ends its record; nothing at the end of the text.
-    #[expect(clippy::option_option, reason = "a field may be there and have no value")]
-    fn field(&mut self) -> io::Result<(Option<Option<String>>, bool)> {
-        let mut field = Vec::new();
-        let mut is_quoted = false;
-        let mut piece = [0; 4096];
-        loop {
-            let text = self.text.fill_buf()?;
-            let (result, used, written) = self.reader.read_field(text, &mut piece);
-            is_quoted |= text[..used].contains(&b'"');
-            field.extend_from_slice(&piece[..written]);
-            self.text.consume(used);
-            match result {
-                ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => {}
-                ReadFieldResult::End => return Ok((None, true)),
-                ReadFieldResult::Field { record_end } => {
-                    let broken = |err| io::Error::new(io::ErrorKind::InvalidData, err);
-                    let text = String::from_utf8(field).map_err(broken)?;
-                    return Ok((Some((is_quoted || !text.is_empty()).then_some(text)), record_end));
-                }
-            }
-        }
-    }
 }

@@ -10,7 +10,7 @@ use crate::checkpoint::Unreadable;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The server refused, or could not be reached.
     #[error("{}", described(.0))]
     Postgres(#[from] tokio_postgres::Error),
@@ -59,6 +59,18 @@ impl Fault {
             },
             Self::Silent(_) => "check host and port, and the network between".into(),
             Self::Stopped | Self::Runtime(_) => SAFE.into(),
+        }
+    }
+}
+
+impl Fault {
+    /// What the user can do where rows were read only.
+    pub(crate) fn reading_hint(&self) -> String {
+        match self {
+            Self::Postgres(err) if err.code().is_some_and(|code| code.code().starts_with("42")) => {
+                "check the query or the table of the sync, and that the user may read it".into()
+            }
+            _ => self.hint(),
         }
     }
 }

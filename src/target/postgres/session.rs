@@ -40,7 +40,7 @@ const SETTINGS: &str =
       WHERE name = 'client_connection_check_interval' AND setting = '0'";
 
 /// A connection.
-pub(super) struct Session {
+pub(crate) struct Session {
     /// Taken when it ends: a runtime must not be waited for where nothing may block.
     live: Option<(Runtime, Client)>,
     connection: JoinHandle<Result<(), Error>>,
@@ -56,7 +56,7 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     /// Connects, unless a stop comes first.
-    pub(super) fn open(server: &Postgres, stop: watch::Receiver<bool>) -> Result<Self, Fault> {
+    pub(crate) fn open(server: &Postgres, stop: watch::Receiver<bool>) -> Result<Self, Fault> {
         let tls = tls::connector(server).map_err(Fault::Tls)?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Fault::Runtime)?;
         let config = config(server);
@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// Runs statements to their end, or to a stop.
-    pub(super) fn run<T>(
+    pub(crate) fn run<T>(
         &self,
         statements: impl AsyncFnOnce(&Client) -> Result<T, Error>,
     ) -> Result<T, Fault> {
@@ -125,7 +125,7 @@ impl Session {
     }
 
     /// Takes leave of the server, where that takes no time. Needs a thread that may block.
-    pub(super) fn close(mut self) {
+    pub(crate) fn close(mut self) {
         let Some((runtime, client)) = self.live.take() else { return };
         drop(client);
         // It says goodbye, and nothing more that anybody could act on.

@@ -419,6 +419,15 @@ impl Project {
         command.env("HOGLINE_CAPTURE_HOST", &self.origin).env("HOGLINE_CAPTURE_KEY", PROJECT_TOKEN);
     }
 
+    /// Runs any command of the program with a crash point steered, as [`Project::steered`].
+    pub(crate) fn hogline_steered(&self, crash: &str, arguments: &[&str]) -> Ran {
+        drop(fs::remove_file(self.path(PASSED)));
+        let steer = |command: &mut Command| {
+            command.env("HOGLINE_CRASH", crash).env("HOGLINE_CRASH_LOG", PASSED);
+        };
+        self.spawns(self.program(), arguments, steer).ends()
+    }
+
     /// Starts any command of the program in the folder and does not wait.
     pub(crate) fn starts_command(&self, arguments: &[&str]) -> Running<'_> {
         self.spawns(self.program(), arguments, |_| {})
