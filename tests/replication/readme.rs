@@ -11,12 +11,13 @@ use crate::support::{EVERYTHING, MINUTE, Page, PostHog, Project, Shown, pages};
 const EXAMPLE: &str = include_str!("../../replication.example.yaml");
 
 /// What is not run here, by how it begins, and why.
-const NOT_RUN: [(&str, &str); 10] = [
+const NOT_RUN: [(&str, &str); 11] = [
     ("cargo run --release -- demo", "`hogline demo` has a test of its own"),
     ("tests/run", "runs this"),
     ("tests/readers", "takes readers from PyPI, for minutes"),
     ("tests/browser", "takes a browser"),
     ("tests/schema", "takes a validator from PyPI"),
+    ("tests/sdks", "takes SDKs from PyPI and npm"),
     ("hogline serve", "goes on until it is stopped: it has stories of its own"),
     ("cargo bench", "takes minutes"),
     ("HOGLINE_BENCH_", "takes minutes"),
