@@ -26,7 +26,7 @@ pub(super) const LARGEST: usize = 4000 * 1024;
 const HEARD_OUT: usize = 4 * LARGEST;
 
 /// How long a body may take to come.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a request says.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ pub(super) struct Said<'b> {
 }
 
 /// The bytes of a body, once all of them are here.
-pub(super) async fn received(body: Body) -> Result<Vec<u8>, Refusal> {
-    match tokio::time::timeout(PATIENCE, gathered(body)).await {
+pub(super) async fn received(body: Body, patience: Duration) -> Result<Vec<u8>, Refusal> {
+    match tokio::time::timeout(patience, gathered(body)).await {
         Ok(gathered) => gathered,
         Err(_) => Err(Refusal::TooSlow),
     }
@@ -122,6 +122,9 @@ fn write_key(fields: &HashMap<String, &RawValue>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::task::{Context, Poll};
+
+    use hyper::body::Frame;
 
     use super::*;
     use crate::pack::gzip;
@@ -220,8 +223,32 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_too_large_is_not_kept() {
-        assert_eq!(received(Body::from("{}")).await, Ok(b"{}".to_vec()));
-        assert_eq!(received(Body::from(vec![b' '; LARGEST + 1])).await, Err(Refusal::TooLarge));
-        assert_eq!(received(Body::from(vec![b' '; LARGEST])).await.unwrap().len(), LARGEST);
+        let of = |bytes: Vec<u8>| received(Body::from(bytes), PATIENCE);
+
+        assert_eq!(of(b"{}".to_vec()).await, Ok(b"{}".to_vec()));
+        assert_eq!(of(vec![b' '; LARGEST + 1]).await, Err(Refusal::TooLarge));
+        assert_eq!(of(vec![b' '; LARGEST]).await.unwrap().len(), LARGEST);
+    }
+
+    /// A body of which nothing comes.
+    struct Stuck;
+
+    impl HttpBody for Stuck {
+        type Data = axum::body::Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+        let patience = Duration::from_millis(1);
+
+        assert_eq!(received(Body::new(Stuck), patience).await, Err(Refusal::TooSlow));
     }
 }

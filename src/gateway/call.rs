@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::answer::{Refusal, Rejected, json_response, taken, text_response};
 use super::auth::{WriteKeys, key_outside};
+use super::body::Said;
 use super::figures::Figures;
 use super::message::{Judged, judge};
 use super::place::Place;
@@ -37,15 +38,21 @@ const AT_ONCE: u32 = 256;
 /// The header in which a proxy says whom it speaks for.
 const FORWARDED: &str = "x-forwarded-for";
 
-/// What every request needs.
-pub(super) struct Desk {
+/// What is done with requests, as the user wants it.
+#[derive(Debug)]
+pub(super) struct Policy {
     pub(super) keys: WriteKeys,
     pub(super) mapping: Mapping,
     /// Whether callers speak through a proxy of ours.
     pub(super) is_behind_proxy: bool,
-    pub(super) writer: Writer,
     pub(super) rejects: Rejects,
-    pub(super) figures: Arc<Figures>,
+}
+
+/// What every request needs.
+pub(super) struct Desk {
+    policy: Policy,
+    writer: Writer,
+    figures: Arc<Figures>,
     /// The outbox, to look into.
     outbox: Mutex<Outbox>,
     in_hand: Semaphore,
@@ -60,18 +67,16 @@ struct Reading {
 }
 
 impl Desk {
+    /// A desk for requests; `outbox` is only looked into, the writer writes it.
     pub(super) fn new(
-        (keys, mapping, is_behind_proxy): (WriteKeys, Mapping, bool),
-        (writer, outbox): (Writer, Outbox),
-        rejects: Rejects,
+        policy: Policy,
+        writer: Writer,
+        outbox: Outbox,
         figures: Arc<Figures>,
     ) -> Self {
         Self {
-            keys,
-            mapping,
-            is_behind_proxy,
+            policy,
             writer,
-            rejects,
             figures,
             outbox: Mutex::new(outbox),
             in_hand: Semaphore::new(AT_ONCE as usize),
@@ -137,7 +142,7 @@ async fn call(
     desk.refuse_if_stopping()?;
     let _turn = desk.in_hand.acquire().await.expect("it is never closed");
     desk.refuse_if_stopping()?;
-    let bytes = body::received(body).await?;
+    let bytes = body::received(body, body::PATIENCE).await?;
     let reader = Arc::clone(desk);
     // It may take long: bodies are unpacked, and every message is a tree for a while.
     let reading = tokio::task::spawn_blocking(move || read(&reader, place, peer, &parts, bytes));
@@ -170,8 +175,9 @@ fn read(
     parts: &Parts,
     bytes: Vec<u8>,
 ) -> Result<Reading, Refusal> {
+    let Policy { keys, is_behind_proxy, .. } = &desk.policy;
     let outside = key_outside(&parts.headers, parts.uri.query().unwrap_or_default());
-    let destination = |key: &str| desk.keys.destination(key).ok_or(Refusal::UnknownWriteKey);
+    let destination = |key: &str| keys.destination(key).ok_or(Refusal::UnknownWriteKey);
     let named = outside.as_deref().map(destination).transpose()?;
     let text = body::unpacked(bytes)?;
     let (said, kind) = match place {
@@ -183,36 +189,38 @@ fn read(
         (None, Some(key)) => destination(key)?,
         (None, None) => return Err(Refusal::NoWriteKey),
     };
-    let received_at = Timestamp::now();
-    let ip = Some(address(desk, peer, &parts.headers));
+    let ip = forwarded(&parts.headers).filter(|_| *is_behind_proxy).unwrap_or(peer);
     let mut reading = Reading { to, events: Vec::new(), rejected: Vec::new() };
-    let mut elsewhere = 0;
-    for message in said.messages.into_iter().enumerate() {
+    judge_all(desk, &said, kind, ip, &mut reading);
+    Ok(reading)
+}
+
+fn judge_all(desk: &Desk, said: &Said<'_>, kind: Option<&str>, ip: IpAddr, reading: &mut Reading) {
+    let (Policy { mapping, rejects, .. }, figures) = (&desk.policy, &desk.figures);
+    let received_at = Timestamp::now();
+    for (index, message) in said.messages.iter().enumerate() {
         let fallback_id = Uuid::new_v4().to_string();
-        let arrival = Arrival { received_at, ip, fallback_id };
-        match judge(message, kind, &said.envelope, &desk.mapping, &arrival) {
+        let arrival = Arrival { received_at, ip: Some(ip), fallback_id };
+        match judge((index, message), kind, &said.envelope, mapping, &arrival) {
             Ok(Judged::Event(event, doubts)) => {
-                doubts.into_iter().for_each(|doubt| desk.figures.doubted(doubt));
+                doubts.into_iter().for_each(|doubt| figures.doubted(doubt));
                 reading.events.push(event);
             }
-            Ok(Judged::NotForPostHog) => elsewhere += 1,
+            Ok(Judged::NotForPostHog) => figures.left_elsewhere(),
             Err(rejected) => {
-                desk.figures.rejected(&rejected.code);
-                desk.rejects.add(&rejected, message.1, received_at);
+                figures.rejected(&rejected.code);
+                rejects.add(&rejected, message, received_at);
                 reading.rejected.push(rejected);
             }
         }
     }
-    desk.figures.left_elsewhere(elsewhere);
-    Ok(reading)
 }
 
-/// Whose address a request comes from. A proxy adds the one that it heard at the end: what stands
+/// Whom a proxy says that it speaks for. It adds the address that it heard at the end: what stands
 /// before it anybody may have written.
-fn address(desk: &Desk, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    let told = headers.get_all(FORWARDED).iter().next_back().filter(|_| desk.is_behind_proxy);
-    let last = told.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-    last.unwrap_or(peer)
+fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all(FORWARDED).iter().next_back()?;
+    last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
 }
 
 /// Shows how the gateway is.

@@ -78,8 +78,8 @@ impl Figures {
         self.doubts.add(doubt);
     }
 
-    pub(super) fn left_elsewhere(&self, count: u64) {
-        self.elsewhere.fetch_add(count, Ordering::Relaxed);
+    pub(super) fn left_elsewhere(&self) {
+        self.elsewhere.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn settled(&self, settled: &Settled) {

@@ -36,7 +36,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::auth::WriteKeys;
-use self::call::{Desk, respond};
+use self::call::{Desk, Policy, respond};
 use self::courier::Courier;
 use self::figures::Figures;
 pub use self::rejects::Rejects;
@@ -108,8 +108,8 @@ impl Gateway {
     ///
     /// The outbox cannot be used.
     pub fn open(settings: Settings) -> Result<Self, GatewayError> {
-        let Settings { keys, projects, mapping, is_behind_proxy, outbox, most_bytes, .. } =
-            settings;
+        let Settings { keys, projects, mapping, is_behind_proxy, outbox, .. } = settings;
+        let Settings { most_bytes, rejects, drain, .. } = settings;
         let figures = Arc::new(Figures::new(projects.iter().map(|project| project.name.clone())));
         let places: Vec<(Destination, Arc<Notify>)> =
             projects.iter().map(|project| (project.to.clone(), Arc::default())).collect();
@@ -122,9 +122,8 @@ impl Gateway {
             Courier { name, place, to, capture, terms, outbox, news, writer, figures }
         };
         let couriers = projects.into_iter().zip(places).enumerate().map(courier).collect();
-        let manner = (keys, mapping, is_behind_proxy);
-        let desk = Desk::new(manner, (writer, seen), settings.rejects, figures);
-        Ok(Self { desk: Arc::new(desk), couriers, drain: settings.drain })
+        let policy = Policy { keys, mapping, is_behind_proxy, rejects };
+        Ok(Self { desk: Arc::new(Desk::new(policy, writer, seen, figures)), couriers, drain })
     }
 
     /// Serves until the process is asked to stop; tells what is in the outbox then.

@@ -2,7 +2,7 @@
 //!
 //! A caller that did not hear the answer sends again, and what it sent may be delivered and gone
 //! from the outbox by then. Two generations are kept, so that forgetting costs nothing: an id is
-//! known for an hour at least, and for two at most, unless half a million others came meanwhile.
+//! known for an hour at least, and for two at most, unless very many others came meanwhile.
 //! Nothing depends on it: PostHog takes two events with one uuid for one.
 
 use std::collections::HashSet;
@@ -14,8 +14,8 @@ use crate::send::event::Sealed;
 /// How long an id is known.
 const WINDOW: Duration = Duration::from_secs(3600);
 
-/// The most ids in a generation: two of them take some 60 MB.
-const MOST: usize = 500_000;
+/// The most ids in a generation: two of them take some 35 MB. A few more would take twice as much.
+const MOST: usize = 450_000;
 
 /// An event's identity: its uuid, and a hash of the rest.
 type Identity = (u128, u64);
