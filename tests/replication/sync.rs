@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use hogline::cursor::Timestamp;
-use hogline::cursor::Timestamp;
 use hogline::sandbox::{Captured, KEY, PROJECT, PROJECT_TOKEN};
 use serde_json::{Value, json};
 
