@@ -153,6 +153,11 @@ impl Round<'_> {
         let closed = book.close();
         let mut synced = book.told;
         synced.failure = result.and(closed).err();
+        if let (Some(failure), Some(signal)) = (&mut synced.failure, *self.way.stop.borrow())
+            && matches!(failure.exit, Exit::Interrupted(_))
+        {
+            failure.exit = Exit::Interrupted(signal);
+        }
         synced.error = synced
             .failure
             .as_ref()

@@ -31,7 +31,7 @@ CREATE TABLE rows (
   PRIMARY KEY (sync, key)
 ) WITHOUT ROWID;
 CREATE TABLE under_way (
-  sync INTEGER NOT NULL, key BLOB NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL,
+  sync INTEGER NOT NULL, key BLOB NOT NULL, hash BLOB NOT NULL, who TEXT, at INTEGER NOT NULL,
   PRIMARY KEY (sync, key)
 ) WITHOUT ROWID;
 PRAGMA user_version = 1;";
@@ -183,7 +183,7 @@ impl Snapshot {
     pub fn will_send(
         &mut self,
         id: i64,
-        rows: &[(KeyHash, RowHash)],
+        rows: &[Entry],
         now: Timestamp,
         is_same: Same,
     ) -> Result<Vec<Timestamp>, SnapshotError> {
@@ -221,7 +221,7 @@ pub enum Same {
 fn will_send(
     db: &mut Connection,
     id: i64,
-    rows: &[(KeyHash, RowHash)],
+    rows: &[Entry],
     now: Timestamp,
     is_same: Same,
 ) -> rusqlite::Result<Vec<Timestamp>> {
@@ -231,17 +231,17 @@ fn will_send(
         let mut find = transaction
             .prepare_cached("SELECT hash, at FROM under_way WHERE sync = ?1 AND key = ?2")?;
         let mut keep = transaction.prepare_cached(
-            "INSERT INTO under_way (sync, key, hash, at) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO under_way (sync, key, hash, who, at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO UPDATE SET hash = excluded.hash, at = excluded.at",
         )?;
-        for (key, hash) in rows {
+        for Entry { key, hash, who } in rows {
             let known: Option<(RowHash, i64)> = find
                 .query_row(params![id, key], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             let known = known.filter(|(was, _)| is_same == Same::Key || was == hash);
             let at = known.map_or(now, |(_, at)| Timestamp::from_micros(at));
             if known.is_none() {
-                keep.execute(params![id, key, hash, at.micros()])?;
+                keep.execute(params![id, key, hash, who, at.micros()])?;
             }
             times.push(at);
         }

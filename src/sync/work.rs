@@ -230,8 +230,14 @@ impl Snapshot {
         id: i64,
         each: impl Fn(&str, RowHash) -> Draft,
     ) -> Result<(), SnapshotError> {
-        let sql = "SELECT key, hash, who FROM rows WHERE sync = ?1 AND who IS NOT NULL
-            AND NOT EXISTS (SELECT 1 FROM work.seen s WHERE s.key = rows.key)";
+        // What was under way may have arrived.
+        let sql = "SELECT key, hash, who FROM (
+              SELECT key, hash, who FROM rows WHERE sync = ?1
+              UNION ALL
+              SELECT key, hash, who FROM under_way u WHERE sync = ?1
+                AND NOT EXISTS (SELECT 1 FROM rows r WHERE r.sync = u.sync AND r.key = u.key)
+            ) AS known WHERE who IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM work.seen s WHERE s.key = known.key)";
         let mut after: Option<KeyHash> = None;
         loop {
             // In handfuls: a statement that is being read would see what is written.

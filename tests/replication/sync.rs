@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use hogline::cursor::Timestamp;
 use hogline::sandbox::{Captured, KEY, PROJECT, PROJECT_TOKEN};
 use serde_json::{Value, json};
 
@@ -35,7 +36,8 @@ struct Shop {
 impl Shop {
     /// With these syncs, and a personal key beside the token.
     fn with(syncs: &[&str]) -> Self {
-        let posthog = PostHog::start();
+        // Its clock is this machine's: what happens now is not ahead of it.
+        let posthog = PostHog::playing(|options| options.now = Timestamp::now());
         let project = Project::of(&posthog, "");
         let shop = Self { posthog, project };
         shop.connects(&format!(
@@ -418,8 +420,6 @@ fn wherever_a_run_is_killed_no_row_is_lost_and_none_is_doubled() {
             break;
         }
         points = n;
-        // Whatever is sent again has the same time, though it is another day.
-        shop.posthog.later(crate::support::DAY);
         let _ = shop.syncs(&[], 0);
         let last = shop.syncs(&[], 0);
 
@@ -432,4 +432,40 @@ fn wherever_a_run_is_killed_no_row_is_lost_and_none_is_doubled() {
         assert_eq!(last.iter().map(counts).collect::<Vec<_>>(), [[0, 0, 3, 0, 0]; 2], "{n}");
     }
     assert!(points > 10, "only {points} points were passed");
+}
+
+#[test]
+fn the_example_of_the_page_runs() {
+    let page = include_str!("../../docs/sync.md");
+    let example = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let shop = Shop::with(&[]);
+    shop.project.writes("sync.yaml", example);
+
+    let told = shop.syncs(&[], 0);
+
+    assert_eq!(told.iter().map(counts).collect::<Vec<_>>(), [[3, 0, 0, 0, 0]; 2]);
+    assert_eq!(shop.person("c1").unwrap()["source"], "shop");
+}
+
+#[test]
+fn a_row_that_goes_before_its_answer_was_heard_is_unset_as_well() {
+    let shop = Shop::with(&["customers: { table: customers, object: person, behavior: mirror, \
+        key: id, mapping: { properties: [plan] } }"]);
+    let killed = shop
+        .project
+        .hogline_steered("KILL:1:before rows are remembered", &["sync", "-r", "sync.yaml"]);
+    assert!(killed.was_killed());
+    let arrived: Vec<String> =
+        shop.posthog.captured().into_iter().map(|event| event.distinct_id).collect();
+    assert!(!arrived.is_empty());
+    shop.changes(
+        "DELETE FROM customers WHERE id <> 'c0'; INSERT INTO customers (id) VALUES ('c0')",
+    );
+
+    let told = shop.syncs(&[], 0);
+
+    assert_eq!(told[0]["unset"], 3);
+    for id in arrived {
+        assert_eq!(shop.person(&id), Some(json!({})), "{id}");
+    }
 }

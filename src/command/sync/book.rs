@@ -226,8 +226,13 @@ impl<'s> Book<'s> {
             Some(_) => Same::Content,
         };
         let numbers: Vec<_> = rows.iter().map(|(row, _)| row.number).collect();
-        let hashes: Vec<_> = rows.iter().map(|(row, _)| (row.key, row.hash)).collect();
-        let times = self.with(|snapshot, id| snapshot.will_send(id, &hashes, now, is_same))?;
+        let keeps_who = self.is_mirror();
+        let entry = |row: &Candidate| {
+            let who = keeps_who.then(|| row.text.clone());
+            Entry { key: row.key, hash: row.hash, who }
+        };
+        let entries: Vec<_> = rows.iter().map(|(row, _)| entry(row)).collect();
+        let times = self.with(|snapshot, id| snapshot.will_send(id, &entries, now, is_same))?;
         let mut items = Vec::with_capacity(rows.len());
         for ((candidate, drafts), at) in rows.into_iter().zip(times) {
             let (number, left) = (candidate.number, drafts.len());
@@ -245,7 +250,9 @@ impl<'s> Book<'s> {
         }
         // Rows of which nothing could be sent.
         let over = self.over(&numbers);
-        self.with(|snapshot, id| snapshot.settle(id, &over))?;
+        if !over.is_empty() {
+            self.with(|snapshot, id| snapshot.settle(id, &over))?;
+        }
         Ok(items)
     }
 

@@ -180,7 +180,7 @@ fn what_reads_persons_is_refused_without_a_personal_key() {
 
     let told = [one_of(only, ends).unwrap_err(), one_of(email, ends).unwrap_err()];
 
-    assert!(told[0].starts_with("sync.yaml:4:50: syncs.s.behavior: update_only needs a personal API key: PostHog makes a person"), "{}", told[0]);
+    assert!(told[0].starts_with("sync.yaml:4:44: syncs.s.behavior: update_only needs a personal API key: PostHog makes a person"), "{}", told[0]);
     assert!(
         told[1].contains("syncs.s.mapping: finding persons by email needs a personal API key"),
         "{}",
@@ -206,6 +206,6 @@ fn everything_wrong_is_told_at_once_with_its_place() {
          sync.yaml:4:8: syncs.a: unknown key \"tabel\", did you mean \"table\"?\n\
          sync.yaml:4:34: syncs.a: unknown key \"behaviour\", did you mean \"behavior\"?\n\
          sync.yaml:5:3: syncs.b c: a name has letters, digits, _ and - only: it names a file\n\
-         sync.yaml:5:27: syncs.b c.object: unknown object \"evnt\", did you mean \"event\"?"
+         sync.yaml:5:28: syncs.b c.object: unknown object \"evnt\", did you mean \"event\"?"
     );
 }

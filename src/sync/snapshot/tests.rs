@@ -6,6 +6,10 @@ fn now(text: &str) -> Timestamp {
     Timestamp::parse(text).unwrap()
 }
 
+fn entry(key: KeyHash, hash: RowHash) -> Entry {
+    Entry { key, hash, who: None }
+}
+
 fn begun(folder: &Path) -> (Snapshot, Known) {
     let snapshot = Snapshot::open(&folder.join("state/sync.db")).unwrap();
     let to = Destination::new("http://h", &Secret::new("phc_of_a_snapshot"), false);
@@ -21,7 +25,8 @@ fn what_is_sent_again_without_an_answer_has_the_time_it_had() {
     let (first, later) = (now("2026-03-01"), now("2026-03-02"));
     let (a, b) = (key_hash("a"), key_hash("b"));
     let mut times = |rows: &[(KeyHash, RowHash)], now, is_same| {
-        snapshot.will_send(id, rows, now, is_same).unwrap()
+        let rows: Vec<Entry> = rows.iter().map(|(key, hash)| entry(*key, *hash)).collect();
+        snapshot.will_send(id, &rows, now, is_same).unwrap()
     };
 
     assert_eq!(times(&[(a, [1; 8])], first, Same::Content), [first]);
@@ -37,11 +42,10 @@ fn a_row_is_remembered_once_it_is_answered_for() {
     let (mut snapshot, Known { id, .. }) = begun(folder.path());
     let (a, b) = (key_hash("a"), key_hash("b"));
     let (first, later) = (now("2026-03-01"), now("2026-03-02"));
-    let rows = [(a, [1; 8]), (b, [1; 8])];
+    let rows = [entry(a, [1; 8]), entry(b, [1; 8])];
     let _ = snapshot.will_send(id, &rows, first, Same::Content).unwrap();
-    let entry = Entry { key: a, hash: [1; 8], who: None };
 
-    snapshot.settle(id, &[Settled::Taken(entry), Settled::Refused(b)]).unwrap();
+    snapshot.settle(id, &[Settled::Taken(entry(a, [1; 8])), Settled::Refused(b)]).unwrap();
 
     assert_eq!(snapshot.taken(id, &a).unwrap(), Some([1; 8]));
     assert_eq!(snapshot.taken(id, &b).unwrap(), None);
@@ -57,13 +61,11 @@ fn a_key_takes_less_than_50_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let (mut snapshot, Known { id, .. }) = begun(folder.path());
     let keys: u64 = 50_000;
-    let entry = |n: u64| {
-        Settled::Taken(Entry { key: key_hash(&n.to_string()), hash: n.to_be_bytes(), who: None })
-    };
+    let taken = |n: u64| Settled::Taken(entry(key_hash(&n.to_string()), n.to_be_bytes()));
     let empty = bytes(&snapshot);
 
     for from in (0..keys).step_by(500) {
-        snapshot.settle(id, &(from..from + 500).map(entry).collect::<Vec<_>>()).unwrap();
+        snapshot.settle(id, &(from..from + 500).map(taken).collect::<Vec<_>>()).unwrap();
     }
 
     let each = (bytes(&snapshot) - empty) as f64 / keys as f64;

@@ -31,20 +31,21 @@ pub(super) fn read(
         );
         session.run(async |client| client.batch_execute(&cursor).await)?;
         let mut number = 0;
-        loop {
+        'all: loop {
             let handful = texts(&session, HANDFUL)?;
-            let is_last = handful.is_empty();
+            if handful.is_empty() {
+                break;
+            }
             for text in handful {
                 number += 1;
                 let row: Map<String, Value> = serde_json::from_str(&text).map_err(unreadable)?;
                 if !visit(Found { number, row: Ok(row) }) {
-                    return Ok(session.close());
+                    break 'all;
                 }
             }
-            if is_last {
-                return Ok(session.close());
-            }
         }
+        session.close();
+        Ok(())
     };
     read().map_err(|fault| failed(server, &fault))
 }

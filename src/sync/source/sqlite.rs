@@ -19,7 +19,7 @@ pub(super) fn read(
     let mut read = || {
         let db = open(path)?;
         let mut statement = db.prepare(&asked(rows, window))?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut found = statement.query([])?;
         let mut number = 0;
         while let Some(row) = found.next()? {
