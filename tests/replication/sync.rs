@@ -27,6 +27,10 @@ const CUSTOMERS: &str = "customers: { table: customers, object: person, behavior
 const ORDERS: &str = "orders: { table: orders, object: event, behavior: send, key: id, mapping: { \
     distinct_id: customer, event: 'const:order placed', timestamp: placed, properties: [total] } }";
 
+/// The moments of remembering what was sent: a run may die at any of them.
+pub(crate) const MOMENTS: [&str; 3] =
+    ["rows are under way", "before rows are remembered", "after rows are remembered"];
+
 /// A shop with a database, and a PostHog that hears of it.
 struct Shop {
     posthog: PostHog,

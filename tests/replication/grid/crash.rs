@@ -242,8 +242,8 @@ fn named_in(folder: &Path, names: &mut BTreeSet<String>) {
 fn every_moment_that_has_a_name_comes() {
     let mut named = BTreeSet::new();
     named_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut named);
-    // Those of sending have stories of their own.
-    for moment in crate::capture::MOMENTS {
+    // Those of sending and of syncs have stories of their own.
+    for moment in crate::capture::MOMENTS.into_iter().chain(crate::sync::MOMENTS) {
         assert!(named.remove(moment), "{moment}");
     }
     let moments: BTreeSet<String> = MOMENTS.map(str::to_owned).into();
