@@ -240,10 +240,12 @@ impl<'s> Book<'s> {
             for mut draft in drafts {
                 sign(&mut draft.properties);
                 let sealed = admit(draft, at).and_then(|admitted| seal(admitted.event));
-                self.events += 1;
-                self.rows.insert(self.events, number);
                 match sealed {
-                    Ok(event) => items.push(Item { number: self.events, event }),
+                    Ok(event) => {
+                        self.events += 1;
+                        self.rows.insert(self.events, number);
+                        items.push(Item { number: self.events, event });
+                    }
                     Err(rejection) => self.refuse(number, &rejection)?,
                 }
             }
