@@ -10,26 +10,40 @@
 //! No token is stored: an event's destination is its host and a mark made of the token, and whoever
 //! delivers brings the token.
 
-mod connect;
-
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::Serialize;
 use uuid::Uuid;
 
-use self::connect::{Fault, connect};
 use super::batch::Item;
 use super::deliver::{Receipts, Settled, Unkept};
 use super::event::Sealed;
 use crate::config::secret::Secret;
 use crate::cursor::Timestamp;
+use crate::state::database::{self, Fault};
 
 /// How many bytes an outbox has at most, unless somebody says otherwise.
 pub const MOST_BYTES: u64 = 1 << 30;
 
 /// The most bytes of events that are read at once.
 const PAGE_BYTES: usize = 256 << 10;
+
+/// The form of the database, in `user_version`.
+const FORM: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE destinations (
+  id INTEGER PRIMARY KEY, origin TEXT NOT NULL, mark TEXT NOT NULL, historical INTEGER NOT NULL,
+  UNIQUE (origin, mark, historical)
+);
+CREATE TABLE events (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, destination INTEGER NOT NULL, uuid BLOB NOT NULL,
+  event TEXT NOT NULL, distinct_id TEXT NOT NULL, json TEXT NOT NULL, accepted TEXT NOT NULL,
+  code TEXT, reason TEXT
+);
+CREATE UNIQUE INDEX once ON events (destination, uuid, event, distinct_id);
+CREATE INDEX refused ON events (destination, code) WHERE code IS NOT NULL;";
 
 /// Where events go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +169,7 @@ impl Outbox {
     ///
     /// It cannot be read or written, or is not ours.
     pub fn open(path: &Path, most: u64) -> Result<Self, OutboxError> {
-        let db = connect(path).map_err(|fault| fault.at(path))?;
+        let db = database::open(path, TABLES, FORM).map_err(|fault| unusable(fault, path))?;
         Ok(Self { db, path: path.to_owned(), most })
     }
 
@@ -186,7 +200,7 @@ impl Outbox {
     ) -> Result<Vec<Result<Accepted, OutboxError>>, OutboxError> {
         let most = self.most;
         let accepted = accept(&mut self.db, parcels, now, most);
-        let accepted = accepted.map_err(|fault| fault.at(&self.path))?;
+        let accepted = accepted.map_err(|err| unusable(err, &self.path))?;
         crash_point!("in the outbox");
         let full = |used| OutboxError::Full { path: self.path.clone(), used, most };
         Ok(accepted.into_iter().map(|accepted| accepted.map_err(full)).collect())
@@ -199,7 +213,7 @@ impl Outbox {
     ///
     /// They cannot be read.
     pub fn next(&self, to: &Destination, after: i64) -> Result<Vec<Item>, OutboxError> {
-        next(&self.db, to, after).map_err(|err| Fault::from(err).at(&self.path))
+        next(&self.db, to, after).map_err(|err| unusable(err, &self.path))
     }
 
     /// What waits in all, in figures that are cheap to ask for.
@@ -221,7 +235,7 @@ impl Outbox {
                 oldest: oldest.and_then(|text| Timestamp::parse(&text)),
             })
         };
-        level().map_err(|err: rusqlite::Error| Fault::from(err).at(&self.path))
+        level().map_err(|err: rusqlite::Error| unusable(err, &self.path))
     }
 
     /// What waits, for each destination.
@@ -292,7 +306,7 @@ impl Outbox {
 
     fn change(&self, sql: &str, values: impl rusqlite::Params) -> Result<u64, OutboxError> {
         let changed = self.db.execute(sql, values);
-        changed.map(|rows| rows as u64).map_err(|err| Fault::from(err).at(&self.path))
+        changed.map(|rows| rows as u64).map_err(|err| unusable(err, &self.path))
     }
 
     fn query<T>(
@@ -302,7 +316,7 @@ impl Outbox {
     ) -> Result<Vec<T>, OutboxError> {
         let all = || self.db.prepare(sql)?.query_map([], row)?.collect();
         let all: rusqlite::Result<Vec<T>> = all();
-        all.map_err(|err| Fault::from(err).at(&self.path))
+        all.map_err(|err| unusable(err, &self.path))
     }
 }
 
@@ -313,7 +327,7 @@ impl Receipts for Outbox {
         // SQLite may wait for the disk.
         let marked = tokio::task::block_in_place(|| mark(&mut self.db, &settled));
         crash_point!("after the outbox is marked");
-        marked.map_err(|err| Unkept(Fault::from(err).at(&self.path).to_string()))
+        marked.map_err(|err| Unkept(unusable(err, &self.path).to_string()))
     }
 }
 
@@ -339,7 +353,7 @@ fn accept(
     parcels: &[(&Destination, &[Sealed])],
     now: Timestamp,
     most: u64,
-) -> Result<Vec<Result<Accepted, u64>>, Fault> {
+) -> rusqlite::Result<Vec<Result<Accepted, u64>>> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut used = used(&transaction)?;
     let mut all = Vec::with_capacity(parcels.len());
@@ -422,6 +436,12 @@ fn next(db: &Connection, to: &Destination, after: i64) -> rusqlite::Result<Vec<I
         items.push(Item { number: row.get(0)?, event });
     }
     Ok(items)
+}
+
+fn unusable(fault: impl Into<Fault>, path: &Path) -> OutboxError {
+    let (cause, hint) =
+        fault.into().told("it is damaged: restore it from a backup, or move it away");
+    OutboxError::Unusable { path: path.to_owned(), cause, hint }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! run away from both.
 
 mod compare;
+pub(crate) mod database;
 mod edit;
 pub mod lock;
 pub mod store;

@@ -10,12 +10,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::mapped::{KeyHash, RowHash};
 use super::source::Mark;
 use crate::cursor::Timestamp;
 use crate::send::outbox::Destination;
+use crate::state::database::{self, Fault};
 
 /// The form of the database, in `user_version`.
 const FORM: i64 = 1;
@@ -33,8 +34,7 @@ CREATE TABLE rows (
 CREATE TABLE under_way (
   sync INTEGER NOT NULL, key BLOB NOT NULL, hash BLOB NOT NULL, who TEXT, at INTEGER NOT NULL,
   PRIMARY KEY (sync, key)
-) WITHOUT ROWID;
-PRAGMA user_version = 1;";
+) WITHOUT ROWID;";
 
 /// Why the snapshot cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +99,7 @@ impl Snapshot {
     ///
     /// It cannot be read or written, or is not ours.
     pub fn open(path: &Path) -> Result<Self, SnapshotError> {
-        let db = connect(path).map_err(|fault| fault.at(path))?;
+        let db = database::open(path, TABLES, FORM).map_err(|fault| unusable(fault, path))?;
         Ok(Self { db, path: path.to_owned() })
     }
 
@@ -205,7 +205,7 @@ impl Snapshot {
     }
 
     pub(super) fn failed(&self, err: rusqlite::Error) -> SnapshotError {
-        Fault::Sqlite(err).at(&self.path)
+        unusable(err, &self.path)
     }
 }
 
@@ -279,69 +279,9 @@ fn settle(db: &mut Connection, id: i64, rows: &[Settled]) -> rusqlite::Result<()
     transaction.commit()
 }
 
-/// Why the database is not used.
-enum Fault {
-    Sqlite(rusqlite::Error),
-    Io(std::io::Error),
-    Foreign,
-    Newer(i64),
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(err: rusqlite::Error) -> Self {
-        Self::Sqlite(err)
-    }
-}
-
-impl Fault {
-    fn at(self, path: &Path) -> SnapshotError {
-        let path_hint = "check the path, and that you may write the file and its folder";
-        let (cause, hint) = match self {
-            Self::Sqlite(err) => {
-                let hint = match err.sqlite_error_code() {
-                    Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                        "another program uses it; let it finish, then run again"
-                    }
-                    Some(ErrorCode::DiskFull) => "free space on the disk, then run again",
-                    Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-                        "it is damaged: restore it from a backup"
-                    }
-                    _ => path_hint,
-                };
-                (err.to_string(), hint)
-            }
-            Self::Io(err) => (err.to_string(), path_hint),
-            Self::Foreign => {
-                ("it is another program's".to_owned(), "name another place with --state")
-            }
-            Self::Newer(form) => (
-                format!("it has the form {form}, made by a newer hogline"),
-                "run that version of hogline, or a later one",
-            ),
-        };
-        SnapshotError { path: path.to_owned(), cause, hint }
-    }
-}
-
-fn connect(path: &Path) -> Result<Connection, Fault> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(Fault::Io)?;
-    }
-    let mut db = Connection::open(path)?;
-    db.busy_handler(Some(crate::stop::wait_seconds::<10>))?;
-    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")?;
-    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let form: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    match (form, tables) {
-        (FORM, _) => {}
-        (0, 0) => transaction.execute_batch(TABLES)?,
-        (0, _) => return Err(Fault::Foreign),
-        (form, _) => return Err(Fault::Newer(form)),
-    }
-    transaction.commit()?;
-    Ok(db)
+fn unusable(fault: impl Into<Fault>, path: &Path) -> SnapshotError {
+    let (cause, hint) = fault.into().told("it is damaged: restore it from a backup");
+    SnapshotError { path: path.to_owned(), cause, hint }
 }
 
 #[cfg(test)]
