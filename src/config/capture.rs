@@ -6,9 +6,8 @@
 //! any project's is not judged here: only PostHog knows.
 
 use super::complaint::Complaints;
-use super::fields::Fields;
 use super::node::Node;
-use super::posthog::{Inputs, SecretFields, Surroundings, moved, read_specs, url_of};
+use super::posthog::{Inputs, Opened, SecretFields, Surroundings, moved, url_of};
 use super::secret::Secret;
 
 /// The longest token that PostHog takes (posthog-api.md §8.4).
@@ -50,19 +49,9 @@ impl CaptureConnection {
         surroundings: &Surroundings<'_>,
         complaints: &Complaints,
     ) -> Option<Self> {
-        let mut fields = Fields::of(node, path, complaints);
-        if fields.required("type").is_some_and(|kind| kind.text() != Some("api")) {
-            // Its other keys are not ours to judge.
-            fields.complain("type", "expected api: events go to { type: api, spec: posthog, … }");
-            return None;
-        }
-        read_specs(&mut fields, surroundings.cwd);
-        let secrets = fields.required("secrets");
-        let secrets = secrets.map(|node| Fields::of(node, &fields.path_of("secrets"), complaints));
-        let inputs = fields.fields("inputs").map(Inputs::read).unwrap_or_default();
-        fields.finish();
-
-        let mut secrets = SecretFields { fields: secrets?, surroundings };
+        let other = "expected api: events go to { type: api, spec: posthog, … }";
+        let Opened { mut secrets, inputs, .. } =
+            Opened::read(node, path, surroundings, complaints, other)?;
         // Not needed, and still nobody's business.
         secrets.value("api_key").map(Secret::new);
         secrets.value("project_id");

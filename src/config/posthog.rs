@@ -127,20 +127,9 @@ impl Posthog {
         surroundings: &Surroundings<'_>,
         complaints: &Complaints,
     ) -> Option<Self> {
-        let mut fields = Fields::of(node, path, complaints);
-        let kind = fields.required("type");
-        if kind.is_some_and(|kind| kind.text() != Some("api")) {
-            // Its other keys are not ours to judge.
-            fields.complain("type", "expected api: a source is { type: api, spec: posthog, … }");
-            return None;
-        }
-        let specs = read_specs(&mut fields, surroundings.cwd);
-        let secrets = fields.required("secrets");
-        let secrets = secrets.map(|node| Fields::of(node, &fields.path_of("secrets"), complaints));
-        let inputs = fields.fields("inputs").map(Inputs::read).unwrap_or_default();
-        fields.finish();
-
-        let mut secrets = SecretFields { fields: secrets?, surroundings };
+        let other = "expected api: a source is { type: api, spec: posthog, … }";
+        let Opened { mut secrets, specs, inputs } =
+            Opened::read(node, path, surroundings, complaints, other)?;
         let (project_id, projects) = secrets.projects();
         let connection = Self {
             name: name.to_owned(),
@@ -157,8 +146,39 @@ impl Posthog {
     }
 }
 
+/// A connection of PostHog's whose secrets are still to be read.
+pub(super) struct Opened<'n, 'c, 's> {
+    pub(super) secrets: SecretFields<'n, 'c, 's>,
+    specs: Vec<PathBuf>,
+    pub(super) inputs: Inputs,
+}
+
+impl<'n, 'c, 's> Opened<'n, 'c, 's> {
+    /// Reads all but the secrets; one of `other` type is refused with these words.
+    pub(super) fn read(
+        node: &'n Node,
+        path: &str,
+        surroundings: &'s Surroundings<'s>,
+        complaints: &'c Complaints,
+        other: &str,
+    ) -> Option<Self> {
+        let mut fields = Fields::of(node, path, complaints);
+        if fields.required("type").is_some_and(|kind| kind.text() != Some("api")) {
+            // Its other keys are not ours to judge.
+            fields.complain("type", other);
+            return None;
+        }
+        let specs = read_specs(&mut fields, surroundings.cwd);
+        let secrets = fields.required("secrets");
+        let secrets = secrets.map(|node| Fields::of(node, &fields.path_of("secrets"), complaints));
+        let inputs = fields.fields("inputs").map(Inputs::read).unwrap_or_default();
+        fields.finish();
+        Some(Self { secrets: SecretFields { fields: secrets?, surroundings }, specs, inputs })
+    }
+}
+
 /// The files of `spec: posthog`, `spec: file://my.yaml` or a list of such.
-pub(super) fn read_specs(fields: &mut Fields<'_, '_>, cwd: &Path) -> Vec<PathBuf> {
+fn read_specs(fields: &mut Fields<'_, '_>, cwd: &Path) -> Vec<PathBuf> {
     let Some(node) = fields.required("spec") else { return Vec::new() };
     let items = match &node.kind {
         Kind::List(items) => items.as_slice(),
