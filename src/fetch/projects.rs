@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::http::{AskError, Client, Json, Meter, Request};
+use crate::http::{AskError, Client, Meter, Request};
 use crate::spec::counters;
 
 /// More than an organization can have: one page is enough for most keys.
@@ -21,10 +21,8 @@ pub async fn all_projects(client: &Client) -> Result<Vec<String>, (String, AskEr
         let request = Request::get("/api/projects/".to_owned(), &counters(&["crud"]))
             .with("limit", PAGE.to_string())
             .with("offset", seen.to_string());
-        let mut answer = Json::<Page>::default();
-        let asked = client.ask(&request, &mut answer, &Meter::default()).await;
-        asked.map_err(|err| (client.describe(&request), err))?;
-        let page = answer.into_value().unwrap_or_default().results;
+        let page = client.ask_json::<Page>(&request, &Meter::default()).await;
+        let page = page.map_err(|err| (client.describe(&request), err))?.results;
         seen += page.len();
         let known = ids.len();
         ids.extend(page.into_iter().map(|project| project.id));
@@ -36,7 +34,7 @@ pub async fn all_projects(client: &Client) -> Result<Vec<String>, (String, AskEr
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Page {
     results: Vec<Listed>,
 }

@@ -2,29 +2,32 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{BadBody, Intake, Stopped};
+use super::{AskError, BadBody, Client, Intake, Meter, Request, Stopped};
 
 /// More than this is no small answer.
 const MOST: usize = 32 << 20;
 
+impl Client {
+    /// Puts a question until it is answered, and reads the answer as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// The question will not be answered, or not in this run: see [`AskError`].
+    pub async fn ask_json<T: DeserializeOwned + Send>(
+        &self,
+        request: &Request,
+        meter: &Meter,
+    ) -> Result<T, AskError> {
+        let mut answer = Json { body: Vec::new(), value: None };
+        self.ask(request, &mut answer, meter).await?;
+        Ok(answer.value.expect("an answer that was accepted is whole"))
+    }
+}
+
 /// Keeps an answer and reads it as a `T`.
-#[derive(Debug)]
-pub struct Json<T> {
+struct Json<T> {
     body: Vec<u8>,
     value: Option<T>,
-}
-
-impl<T> Default for Json<T> {
-    fn default() -> Self {
-        Self { body: Vec::new(), value: None }
-    }
-}
-
-impl<T> Json<T> {
-    /// What was answered; nothing before the answer is whole.
-    pub fn into_value(self) -> Option<T> {
-        self.value
-    }
 }
 
 impl<T: DeserializeOwned + Send> Intake for Json<T> {

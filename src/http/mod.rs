@@ -37,7 +37,6 @@ use serde_json::Value;
 pub use capture::{Answered, Capture, CaptureSettings, Packed};
 pub use client::{Begun, Client, Settings, left_of_all};
 pub use error::{AskError, ClientError};
-pub use json::Json;
 pub use quota::Left;
 pub use webhook::Webhook;
 

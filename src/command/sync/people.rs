@@ -14,7 +14,7 @@ use crate::config::sync::{Ambiguous, FoundBy, PersonSync};
 use crate::config::{Connections, Posthog};
 use crate::error::{Exit, Failure};
 use crate::fetch::sql_request;
-use crate::http::{AskError, Client, Json, Meter, Request};
+use crate::http::{AskError, Client, Meter, Request};
 use crate::spec::counters;
 use crate::spec::registry::Registry;
 use crate::sync::work::Candidate;
@@ -237,9 +237,7 @@ impl People {
         &self,
         request: &Request,
     ) -> Result<T, AskError> {
-        let mut answer = Json::<T>::default();
-        self.client.ask(request, &mut answer, &self.meter).await?;
-        Ok(answer.into_value().expect("an answer that was accepted is whole"))
+        self.client.ask_json(request, &self.meter).await
     }
 
     fn path(&self, rest: &str) -> String {
