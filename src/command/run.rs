@@ -299,7 +299,7 @@ pub(super) async fn ready(plan: &Plan) -> Result<(Vec<runner::Job>, Arc<runner::
         // A stop wins: nothing has been read yet.
         biased;
         signal = runner::stopped(&mut stop) => return Err(runner::interrupted("the run", signal)),
-        greeted = projects::greet_all(&plan.projects) => greeted?,
+        greeted = projects::greet_one(&plan.projects) => greeted?,
     }
     jobs::anchor(&mut jobs, source);
     let shared = Arc::new(runner::Shared {

@@ -21,6 +21,14 @@ pub(in crate::command) struct ProjectSource {
     pub(in crate::command) reached: Arc<Project>,
 }
 
+impl ProjectSource {
+    fn of(source: Posthog, client: Client) -> Self {
+        let (id, is_one_of_several) = (source.project_id.clone(), source.is_of_several());
+        let project = Project { client, id, is_one_of_several, dialect: Default::default() };
+        Self { source, reached: Arc::new(project) }
+    }
+}
+
 /// The projects of a connection. PostHog is asked only where they are all that there are.
 pub(in crate::command) async fn of(
     source: &Posthog,
@@ -29,7 +37,8 @@ pub(in crate::command) async fn of(
 ) -> Result<Vec<ProjectSource>, Failure> {
     let client = connect(source, registry, connections)?;
     let ids = match &source.projects {
-        Projects::One => vec![source.project_id.clone()],
+        // Its ledger is open already.
+        Projects::One => return Ok(vec![ProjectSource::of(source.clone(), client)]),
         Projects::These(ids) => ids.clone(),
         Projects::All => ask_for_all(&client, source).await?,
     };
@@ -37,10 +46,7 @@ pub(in crate::command) async fn of(
         let source = source.of_project(&id);
         let settings = settings(&source, registry, connections);
         let client = client.of_project(settings).map_err(|err| unusable(&source, &err))?;
-        let is_one_of_several = source.is_of_several();
-        let project = Project { client, id, is_one_of_several, dialect: Default::default() };
-        let reached = Arc::new(project);
-        Ok(ProjectSource { source, reached })
+        Ok(ProjectSource::of(source, client))
     };
     ids.into_iter().map(reached).collect()
 }
@@ -63,19 +69,17 @@ async fn ask_for_all(client: &Client, source: &Posthog) -> Result<Vec<String>, F
     Ok(ids)
 }
 
-/// Greets every project. One that is gone keeps the others from nothing: its streams tell.
-pub(super) async fn greet_all(projects: &[ProjectSource]) -> Result<(), Failure> {
-    let mut refused = None;
-    let mut is_greeted = false;
+/// Greets projects until one answers: that is enough to know the server's time. One that is gone
+/// keeps the others from nothing: its streams tell.
+pub(super) async fn greet_one(projects: &[ProjectSource]) -> Result<(), Failure> {
+    let mut refused = Ok(());
     for ProjectSource { source, reached } in projects {
         match greet(&reached.client, source).await {
-            Ok(()) => is_greeted = true,
-            Err(failure) => {
-                refused.get_or_insert(failure);
-            }
+            Ok(()) => return Ok(()),
+            Err(failure) => refused = refused.and(Err(failure)),
         }
     }
-    refused.filter(|_| !is_greeted).map_or(Ok(()), Err)
+    refused
 }
 
 /// Refuses objects that the rows of several projects would meet in.

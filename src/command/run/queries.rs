@@ -17,8 +17,9 @@ pub(super) type Queries = BTreeMap<(String, String), Endpoint>;
 /// The streams among those chosen that are queries. Asks nothing where none is.
 pub(super) async fn describe(plan: &Plan) -> Result<Queries, Failure> {
     let mut queries = Queries::new();
+    let chosen = jobs::chosen(&plan.replication, &plan.options)?;
     for project in &plan.projects {
-        for config in jobs::chosen(&plan.replication, &plan.options)? {
+        for config in &chosen {
             if let Some(sql) = &config.sql {
                 let of = (project.reached.id.clone(), config.name.clone());
                 queries.insert(of, endpoint(plan, &project.reached, config, sql).await?);
