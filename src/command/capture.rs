@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::cli::{CaptureAction, CaptureArgs, GroupArgs, Receiver, SendArgs};
-use crate::config::duration::parse_duration;
 use crate::config::secret::Secret;
 use crate::config::{CaptureConnection, Connections};
 use crate::error::{Exit, Failure, exit_of};
@@ -31,6 +30,12 @@ const DEFAULT_HOST: &str = "us.posthog.com";
 /// The variables that say where events go, and whose they are.
 const HOST_VARIABLE: &str = "HOGLINE_CAPTURE_HOST";
 const KEY_VARIABLE: &str = "HOGLINE_CAPTURE_KEY";
+
+/// The most events that go in one request where nobody says how many.
+pub(super) const BATCH_SIZE: u32 = 1000;
+
+/// How many requests are under way at once where nobody says how many.
+pub(super) const LANES: u8 = 4;
 
 /// How long an event waits for others to go with it: a pipe may bring one now and then.
 const AGE: Duration = Duration::from_millis(500);
@@ -189,9 +194,8 @@ fn token_hint() -> String {
 }
 
 /// Finds out where events go, and makes the way there; sends nothing yet.
-pub(super) fn way(to: &Receiver, how: &Options) -> Result<Way, Failure> {
-    let connections = Connections::load(&super::run::working_folder()?)?;
-    let connection = connection(to, &connections)?;
+pub(super) fn way(to: &Receiver, how: &Options, connections: &Connections) -> Result<Way, Failure> {
+    let connection = connection(to, connections)?;
     let settings = CaptureSettings {
         origin: connection.origin.clone(),
         headers: how.headers.clone(),
@@ -217,17 +221,16 @@ pub(super) struct Options {
 }
 
 impl Options {
+    /// As it is where nobody says more than how often a request is repeated.
+    pub(super) fn repeating(retries: u32) -> Self {
+        Self { retries, max_wait: None, gzip: true, headers: Vec::new() }
+    }
+
     fn of(how: &SendArgs) -> Result<Self, Failure> {
-        let max_wait = how.max_wait.as_deref().map(|text| {
-            parse_duration(text).ok_or_else(|| {
-                let cause = "expected a whole number with a unit: ms, s, m, h, d or w";
-                let what = format!("--max-wait: `{text}` is no duration");
-                Failure::usage(what, cause, "write --max-wait 30s or --max-wait 15m")
-            })
-        });
+        let max_wait = how.max_wait.as_deref().map(super::max_wait).transpose()?;
         let headers = how.header.iter().map(|text| header(text)).collect::<Result<_, _>>()?;
         let (retries, gzip) = (how.retries, how.gzip);
-        Ok(Self { retries, max_wait: max_wait.transpose()?, gzip, headers })
+        Ok(Self { retries, max_wait, gzip, headers })
     }
 }
 

@@ -18,11 +18,14 @@ mod state;
 mod sync;
 mod verify;
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, LogFormat};
 use crate::config::ConfigError;
+use crate::config::duration::parse_duration;
 use crate::error::{Exit, Failure};
 use crate::report;
 
@@ -59,6 +62,19 @@ pub fn main(cli: Cli) -> Exit {
     // What still waits on a thread of its own, for a name to be resolved, serves nobody now.
     runtime.shutdown_background();
     done.unwrap_or_else(|failure| told(&failure))
+}
+
+/// What `option` says of a time; the fix shows how one is written.
+fn duration(option: &str, text: &str, fix: &str) -> Result<Duration, Failure> {
+    parse_duration(text).ok_or_else(|| {
+        let cause = "expected a whole number with a unit: ms, s, m, h, d or w";
+        Failure::usage(format!("{option}: `{text}` is no duration"), cause, fix)
+    })
+}
+
+/// The longest wait that PostHog may ask for.
+fn max_wait(text: &str) -> Result<Duration, Failure> {
+    duration("--max-wait", text, "write --max-wait 30s or --max-wait 15m")
 }
 
 fn told(failure: &Failure) -> Exit {

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::capture::{Kept, Options, deliver_waiting, outbox_file, outbox_unusable, way};
+use super::capture::{
+    BATCH_SIZE, Kept, LANES, Options, deliver_waiting, outbox_file, outbox_unusable, way,
+};
+use super::run::working_folder;
 use crate::cli::{Format, OutboxAction, OutboxArgs, Output, Receiver};
+use crate::config::Connections;
 use crate::error::{Exit, Failure};
 use crate::report::{self, Table};
 use crate::send::outbox::{MOST_BYTES, Outbox, Purge, Refused, Waiting};
-
-/// What an outbox delivers in one request, and how many at once.
-const BATCH_SIZE: u32 = 1000;
-const LANES: u8 = 4;
 
 /// Does what was asked of the outbox.
 pub(super) async fn outbox(args: &OutboxArgs) -> Result<Exit, Failure> {
@@ -27,9 +27,7 @@ pub(super) async fn outbox(args: &OutboxArgs) -> Result<Exit, Failure> {
     match &args.action {
         OutboxAction::List { format } => list(&path, *format),
         OutboxAction::Retry { to, retries, refused, output } => {
-            let options =
-                Options { retries: *retries, max_wait: None, gzip: true, headers: vec![] };
-            retry(&path, to, &options, *refused, *output).await
+            retry(&path, to, &Options::repeating(*retries), *refused, *output).await
         }
         OutboxAction::Purge { everything } => purge(&path, *everything),
     }
@@ -72,7 +70,7 @@ async fn retry(
     refused: bool,
     output: Output,
 ) -> Result<Exit, Failure> {
-    let way = way(to, options)?;
+    let way = way(to, options, &Connections::load(&working_folder()?)?)?;
     let mut kept = Kept::default();
     for historical in [false, true] {
         if refused {

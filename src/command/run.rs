@@ -24,7 +24,6 @@ use tokio::sync::watch;
 
 use crate::cli::{OneTransfer, RunArgs};
 use crate::config::audit::UNHEARD;
-use crate::config::duration::parse_duration;
 use crate::config::{
     Connections, Environment, Mode, Posthog, Replication, TargetConnection, Where, Written,
 };
@@ -319,7 +318,7 @@ pub(super) fn exit_of(outcomes: &[Outcome]) -> Exit {
 fn options(args: &RunArgs) -> Result<Options, Failure> {
     let mode = args.mode.as_deref().map(mode).transpose()?;
     let range = args.range.as_deref().map(range).transpose()?;
-    let max_wait = args.max_wait.as_deref().map(max_wait).transpose()?;
+    let max_wait = args.max_wait.as_deref().map(super::max_wait).transpose()?;
     let select = (!args.select.is_empty()).then(|| args.select.clone());
     Ok(Options {
         streams: args.streams.clone(),
@@ -360,16 +359,6 @@ fn filter(text: &str) -> Result<Where, Failure> {
 
 fn mode(text: &str) -> Result<Mode, Failure> {
     text.parse().map_err(|message: String| Failure::usage("--mode is not right", message, ""))
-}
-
-fn max_wait(text: &str) -> Result<Duration, Failure> {
-    parse_duration(text).ok_or_else(|| {
-        Failure::usage(
-            format!("--max-wait: `{text}` is no duration"),
-            "expected a whole number with a unit: ms, s, m, h, d or w",
-            "write --max-wait 30s or --max-wait 15m",
-        )
-    })
 }
 
 pub(super) fn range(text: &str) -> Result<Interval, Failure> {

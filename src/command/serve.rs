@@ -2,15 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::capture::{Options, Way, outbox_file, outbox_unusable, way};
+use super::capture::{BATCH_SIZE, LANES, Options, Way, outbox_file, outbox_unusable, way};
 use super::run::{locked, working_folder};
 use crate::cli::{MappingArgs, Receiver, ServeArgs};
 use crate::config::Connections;
-use crate::config::duration::parse_duration;
 use crate::config::secret::Secret;
 use crate::error::{Exit, Failure};
 use crate::gateway::{Gateway, GatewayError, Project, Rejects, Settings, WriteKeys};
@@ -22,19 +20,15 @@ use crate::state::lock::Lock;
 /// The variable with write keys.
 const KEYS_VARIABLE: &str = "HOGLINE_SERVE_KEYS";
 
-/// What is sent in one request to PostHog, and how many at once.
-const BATCH_SIZE: u32 = 1000;
-const LANES: u8 = 4;
-
 /// How often a request to PostHog is repeated before it is said that it takes nothing. What it
 /// does not take stays in the outbox, and is tried again for ever.
 const RETRIES: u32 = 10;
 
 /// Serves until the process is asked to stop.
 pub(super) async fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
-    let drain = drain(&args.drain)?;
+    let drain = super::duration("--drain", &args.drain, "write --drain 10s")?;
     let path = outbox_file(&args.state);
-    let (keys, ways) = ways(args)?;
+    let (keys, ways) = ways(args, &Connections::load(&working_folder()?)?)?;
     let _lock = Lock::take(&path).map_err(|err| locked(&err))?;
     if !args.skip_token_check {
         for way in &ways {
@@ -83,14 +77,14 @@ fn farewell(left: &Level) -> String {
 }
 
 /// The write keys, and the ways to the projects that they stand for.
-fn ways(args: &ServeArgs) -> Result<(WriteKeys, Vec<Way>), Failure> {
+fn ways(args: &ServeArgs, connections: &Connections) -> Result<(WriteKeys, Vec<Way>), Failure> {
     let (mut keys, mut ways) = (Vec::new(), Vec::new());
-    for (key, name) in named_keys(args)? {
-        let place = place(&mut ways, Some(name))?;
+    for (key, name) in named_keys(args, connections)? {
+        let place = place(&mut ways, Some(name), connections)?;
         add(&mut keys, key, place)?;
     }
     if args.conn.is_some() || keys.is_empty() {
-        let place = place(&mut ways, args.conn.clone())?;
+        let place = place(&mut ways, args.conn.clone(), connections)?;
         let token = ways[place].connection.token.clone();
         add(&mut keys, token, place)?;
     }
@@ -113,10 +107,12 @@ fn add(keys: &mut Vec<(Secret, usize)>, key: Secret, place: usize) -> Result<(),
 }
 
 /// Write keys with their connections, from the command line or else the environment.
-fn named_keys(args: &ServeArgs) -> Result<Vec<(Secret, String)>, Failure> {
+fn named_keys(
+    args: &ServeArgs,
+    connections: &Connections,
+) -> Result<Vec<(Secret, String)>, Failure> {
     let mut written = args.keys.clone();
     if written.is_empty() {
-        let connections = Connections::load(&working_folder()?)?;
         let listed = connections.environment().get(KEYS_VARIABLE).cloned().unwrap_or_default();
         written = listed.split([',', ' ', '\n']).map(str::to_owned).collect();
         written.retain(|pair| !pair.is_empty());
@@ -137,9 +133,13 @@ fn named_keys(args: &ServeArgs) -> Result<Vec<(Secret, String)>, Failure> {
 }
 
 /// The place of a connection's project among `ways`, where it is added if need be.
-fn place(ways: &mut Vec<Way>, conn: Option<String>) -> Result<usize, Failure> {
-    let options = Options { retries: RETRIES, max_wait: None, gzip: true, headers: Vec::new() };
-    let way = way(&Receiver { conn, ..Receiver::default() }, &options)?;
+fn place(
+    ways: &mut Vec<Way>,
+    conn: Option<String>,
+    connections: &Connections,
+) -> Result<usize, Failure> {
+    let to = Receiver { conn, ..Receiver::default() };
+    let way = way(&to, &Options::repeating(RETRIES), connections)?;
     let to = way.destination(false);
     let known = ways.iter().position(|known| known.destination(false) == to);
     Ok(known.unwrap_or_else(|| {
@@ -194,14 +194,6 @@ fn rejects(file: Option<&Path>) -> Result<Rejects, Failure> {
     Rejects::in_file(file).map_err(|err| {
         let what = format!("{} cannot be written", file.display());
         Failure::usage(what, err.to_string(), "name another file with --rejects")
-    })
-}
-
-fn drain(text: &str) -> Result<Duration, Failure> {
-    parse_duration(text).ok_or_else(|| {
-        let cause = "expected a whole number with a unit: ms, s, m, h, d or w";
-        let what = format!("--drain: `{text}` is no duration");
-        Failure::usage(what, cause, "write --drain 10s")
     })
 }
 

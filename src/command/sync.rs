@@ -31,10 +31,8 @@ pub(super) async fn sync(args: &SyncArgs) -> Result<Exit, Failure> {
     let connections = Connections::load(&super::run::working_folder()?)?;
     let (file, place) = read(args, &connections)?;
     let chosen = chosen(&file, &args.syncs)?;
-    let options =
-        Options { retries: args.retries, max_wait: None, gzip: true, headers: Vec::new() };
     let to = Receiver { conn: Some(file.target.clone()), ..Receiver::default() };
-    let way = way(&to, &options)?;
+    let way = way(&to, &Options::repeating(args.retries), &connections)?;
     let home = Home::of(args)?;
     let _lock = Lock::take(&home.snapshot).map_err(|err| super::run::locked(&err))?;
     if !args.dry_run {

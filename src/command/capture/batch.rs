@@ -10,6 +10,8 @@ use super::kept::{self, Kept};
 use super::read::{Form, Shared, open, read};
 use super::{Options, Rest, Way, rejects_of, way};
 use crate::cli::{BatchArgs, Output, SendArgs};
+use crate::command::run::working_folder;
+use crate::config::Connections;
 use crate::cursor::Timestamp;
 use crate::error::{Exit, Failure};
 use crate::report::{self, Sent};
@@ -53,7 +55,7 @@ pub(super) async fn batch(args: &BatchArgs, how: &SendArgs) -> Result<Exit, Fail
     if how.dry_run || args.map_only {
         return load.judge_all(args.map_only);
     }
-    let way = way(&args.to, &Options::of(how)?)?;
+    let way = way(&args.to, &Options::of(how)?, &Connections::load(&working_folder()?)?)?;
     if !args.skip_token_check {
         way.check_token().await?;
     }

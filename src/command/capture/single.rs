@@ -8,6 +8,8 @@ use crate::cli::{
     AliasArgs, EventArgs, GroupArgs, IdentifyArgs, Occurrence, Output, PageArgs, Receiver,
     ScreenArgs, SendArgs,
 };
+use crate::command::run::working_folder;
+use crate::config::Connections;
 use crate::cursor::Timestamp;
 use crate::error::{Exit, Failure};
 use crate::http::{Answered, AskError, Meter};
@@ -132,7 +134,7 @@ pub(super) async fn send(draft: Draft, to: &Receiver, how: &SendArgs) -> Result<
         report::print(&sealed.json);
         return Ok(Exit::Complete);
     }
-    let way = way(to, &Options::of(how)?)?;
+    let way = way(to, &Options::of(how)?, &Connections::load(&working_folder()?)?)?;
     let item = Item { number: 0, event: sealed };
     if how.outbox {
         let path = kept::outbox_file(&how.state);

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::book::Book;
 use super::people::{Meant, People};
-use crate::command::capture::{Rest, Way};
+use crate::command::capture::{LANES, Rest, Way};
 use crate::config::sync::{FoundBy, PersonBehavior};
 use crate::cursor::Timestamp;
 use crate::error::Failure;
@@ -25,9 +25,8 @@ const HANDFUL: usize = 200;
 /// Handfuls of events between the snapshot and the lanes.
 const AHEAD: usize = 2;
 
-/// What is delivered in one request, and how many at once.
+/// What is delivered in one request.
 const BATCH_SIZE: u32 = 500;
-const LANES: u8 = 4;
 
 /// Of so many rows a dry run shows what would be sent.
 const SAMPLES: usize = 3;
