@@ -131,7 +131,7 @@ fn own(message: &Message) -> Map<String, Value> {
 /// What the context knows of the person and the group.
 fn known(message: &Message, options: &Options) -> Result<Map<String, Value>, Rejection> {
     let mut known = Map::new();
-    if message.call != Call::Identify && options.set_traits_on_all_calls {
+    if options.sets_traits_by(message.call) {
         insert_object(&mut known, "$set", message.object_at("context.traits"));
     }
     if let Some(groups) = group::of_context(message, options)? {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::message::Call;
 use crate::config::complaint::suggestion;
 
 /// Whose way of mapping calls is followed.
@@ -70,6 +71,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether what the context of this call knows of the person is set on it.
+    pub(super) fn sets_traits_by(&self, call: Call) -> bool {
+        self.set_traits_on_all_calls && call != Call::Identify
+    }
+
     /// What a profile has where nobody chooses.
     pub fn of(profile: Profile) -> Self {
         let default_group_type = match profile {

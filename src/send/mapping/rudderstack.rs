@@ -126,8 +126,7 @@ fn identified(message: &Message, is_known: bool) -> Result<Map<String, Value>, R
 /// What lies below the message's own properties.
 fn generated(message: &Message, options: &Options, distinct_id: &str) -> Map<String, Value> {
     let mut found = Map::new();
-    if message.call != Call::Identify
-        && options.set_traits_on_all_calls
+    if options.sets_traits_by(message.call)
         && let Some(traits) = message.at("context.traits")
     {
         found.insert("$set".to_owned(), traits.clone());

@@ -33,7 +33,7 @@ pub(super) fn map(message: &Message, options: &Options) -> Result<Draft, Rejecti
     }
     let mut properties = context(message);
     let traits = message.object_at("context.traits");
-    if options.set_traits_on_all_calls && message.call != Call::Identify && !traits.is_empty() {
+    if options.sets_traits_by(message.call) && !traits.is_empty() {
         properties.insert("$set".to_owned(), traits.into());
     }
     properties.extend(own);
