@@ -1,3 +1,5 @@
+//! What a file of syncs may say, and what is told where it is wrong.
+
 use super::*;
 
 /// The two ends of a file whose rows are in a database and whose target has every key.

@@ -1,3 +1,5 @@
+//! What becomes of a row, by what its sync maps.
+
 use std::path::Path;
 
 use super::*;

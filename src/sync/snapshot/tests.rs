@@ -1,3 +1,5 @@
+//! The snapshot: what it remembers, and when.
+
 use super::*;
 use crate::config::secret::Secret;
 use crate::sync::mapped::key_hash;

@@ -1,3 +1,5 @@
+//! Rows of tables and files, as they come.
+
 use std::fs;
 use std::path::Path;
 
